@@ -1,0 +1,36 @@
+/** OHIF over Orthanc's DICOMweb, both behind the same address (see nginx.conf). */
+window.config = {
+  name: 'config/compose/app-config.js',
+  routerBasename: null,
+  extensions: [],
+  modes: [],
+  customizationService: {},
+  showStudyList: true,
+  showLoadingIndicator: true,
+  showWarningMessageForCrossOrigin: false,
+  maxNumberOfWebWorkers: 3,
+  investigationalUseDialog: { option: 'never' },
+  defaultDataSourceName: 'pacs',
+  dataSources: [
+    {
+      namespace: '@ohif/extension-default.dataSourcesModule.dicomweb',
+      sourceName: 'pacs',
+      configuration: {
+        friendlyName: 'Orthanc',
+        name: 'pacs',
+        qidoRoot: '/dicom-web',
+        wadoRoot: '/dicom-web',
+        wadoUriRoot: '/wado',
+        qidoSupportsIncludeField: false,
+        supportsFuzzyMatching: false,
+        supportsWildcard: true,
+        imageRendering: 'wadors',
+        thumbnailRendering: 'wadors',
+        enableStudyLazyLoad: true,
+        dicomUploadEnabled: false,
+        omitQuotationForMultipartRequest: true,
+        bulkDataURI: { enabled: true },
+      },
+    },
+  ],
+};

@@ -1,0 +1,81 @@
+"""What was measured on a segmentation: numbers with their method, unit and evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.model.code import Code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A pointer into an object: an image, a frame, a segment, a line on an image.
+
+    ``points`` are (column, row) pairs in image coordinates of PS3.3 C.18.6.1.1: the origin is the upper left corner of the
+    upper left pixel, so that pixel's centre is (0.5, 0.5).
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    #: Referenced Frame Number (0008,1160), counted from 1; empty: the whole object
+    frames: tuple[int, ...] = ()
+    #: Referenced Segment Number (0062,000B)
+    segment: int | None = None
+    #: POLYLINE points on the referenced image; empty where the reference is no graphic
+    points: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One measured number.
+
+    ``name`` is a key of ``sr_templates/codes.csv`` that is also an item's key (``sz.long_axis``, ``sz.volume``, ``ct.hu`` …);
+    lengths are in mm, volumes in mm3, attenuation in HU, fractions in %: unrounded.
+    """
+
+    name: str
+    value: float
+    #: UCUM: mm, mm3, [hnsf'U], %
+    unit: str
+    #: how it was measured, in words a radiologist reads
+    method: str
+    #: key of the derivation in ``codes.csv`` (``deriv.mean``), where there is one
+    derivation: str = ""
+    #: the attenuation in HU below which voxels were counted, for fractions (``ms.threshold``)
+    threshold: float | None = None
+    evidence: tuple[Reference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentMeasurements:
+    """A segment and what was measured on it; ``refusals`` says what was not, and why."""
+
+    label: str
+    #: Segment Number (0062,0004); 0 where the object could not be read at all
+    segment: int
+    source: Reference
+    #: the series that was segmented, where it is in the study; its images gave the attenuation
+    image_series_instance_uid: str = ""
+    #: MANUAL, SEMIAUTOMATIC or AUTOMATIC (0062,0008), with the algorithm's name where there is one
+    algorithm: str = ""
+    #: Segmented Property Category and Type (0062,0003), (0062,000F)
+    category: Code | None = None
+    property_type: Code | None = None
+    #: Tracking ID and UID (0062,0020), (0062,0021), empty where the SEG has none
+    tracking_id: str = ""
+    tracking_uid: str = ""
+    #: which structure it is taken for: ``tumour``, ``ves.ivc``, ``org.kidney`` …; empty: not known
+    role: str = ""
+    #: in words: what decided the role ("coded property type", "the label 'Tumour'")
+    role_basis: str = ""
+    #: key of ``codes.csv``: ``v.right`` or ``v.left``; empty: not known or not sided
+    laterality: str = ""
+    #: how the laterality was found, in words
+    laterality_basis: str = ""
+    #: the centroid in the patient coordinate system, mm, LPS (PS3.3 C.7.6.2.1.1); None for an empty segment
+    centroid: tuple[float, float, float] | None = None
+    measurements: tuple[Measurement, ...] = ()
+    #: what a reader must know beside the numbers ("the segment is in 3 parts")
+    remarks: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()

@@ -1,0 +1,29 @@
+"""What the registry knows of a patient from earlier reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownLesion:
+    """A lesion that an earlier report tracked."""
+
+    tracking_id: str
+    tracking_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorReport:
+    """The newest earlier report of the patient, of another study than the one at hand."""
+
+    study_instance_uid: str
+    #: Study Date (DA), empty where that study had none
+    study_date: str
+    modalities: tuple[str, ...]
+    accession_number: str = ""
+    #: version of the report, counted from 1
+    version: int = 1
+    signed: bool = False
+    sop_instance_uid: str = ""
+    lesions: tuple[KnownLesion, ...] = ()

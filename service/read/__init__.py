@@ -1,0 +1,1 @@
+"""Bytes to facts: headers, normalisation, segmentations. Nothing here writes."""

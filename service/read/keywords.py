@@ -1,0 +1,186 @@
+"""Which elements of a header are kept, and where they stand. The lists are what composing, triage and sending need.
+
+An element that is the same for most images of a series belongs to the header, which those images share; what differs from image to
+image belongs to the instance.
+"""
+
+from __future__ import annotations
+
+HEADER_KEYWORDS: tuple[str, ...] = (
+    "SpecificCharacterSet",
+    "ImageType",
+    "InstanceCreatorUID",
+    "StudyDate",
+    "SeriesDate",
+    "AcquisitionDate",
+    "ContentDate",
+    "StudyTime",
+    "SeriesTime",
+    "AccessionNumber",
+    "Modality",
+    "ConversionType",
+    "PresentationIntentType",
+    "Manufacturer",
+    "InstitutionName",
+    "ReferringPhysicianName",
+    "TimezoneOffsetFromUTC",
+    "StationName",
+    "StudyDescription",
+    "SeriesDescription",
+    "InstitutionalDepartmentName",
+    "AdmittingDiagnosesDescription",
+    "ManufacturerModelName",
+    # patient (PS3.3 C.7.1.1, C.7.2.2)
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "UniversalEntityID",
+    "TypeOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "QualityControlSubject",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "AdditionalPatientHistory",
+    "PatientSpeciesDescription",
+    "PatientIdentityRemoved",
+    # acquisition
+    "ContrastBolusAgent",
+    "BodyPartExamined",
+    "ScanningSequence",
+    "SequenceVariant",
+    "ScanOptions",
+    "MRAcquisitionType",
+    "SequenceName",
+    "SliceThickness",
+    "KVP",
+    "RepetitionTime",
+    "EchoTime",
+    "InversionTime",
+    "MagneticFieldStrength",
+    "SpacingBetweenSlices",
+    "FlipAngle",
+    "DeviceSerialNumber",
+    "SoftwareVersions",
+    "ProtocolName",
+    "ContrastBolusRoute",
+    "ContrastBolusVolume",
+    "ContrastBolusStartTime",
+    "ContrastBolusIngredient",
+    "Radiopharmaceutical",
+    "RadiopharmaceuticalStartTime",
+    "RadionuclideTotalDose",
+    "RadionuclideHalfLife",
+    "RadiopharmaceuticalStartDateTime",
+    "GantryDetectorTilt",
+    "ConvolutionKernel",
+    "PatientPosition",
+    "AcquisitionContrast",
+    "PulseSequenceName",
+    "DiffusionBValue",
+    "ReconstructionAlgorithm",
+    # identity and geometry
+    "StudyID",
+    "SeriesNumber",
+    "Laterality",
+    "ImageLaterality",
+    "ImageOrientationPatient",
+    "FrameOfReferenceUID",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "PhotometricInterpretation",
+    "BurnedInAnnotation",
+    "LossyImageCompression",
+    # request
+    "ReasonForStudy",
+    "RequestedProcedureDescription",
+    "RequestedContrastAgent",
+    "ReasonForVisit",
+    "PerformedProcedureStepDescription",
+    "CommentsOnThePerformedProcedureStep",
+    "ReasonForTheRequestedProcedure",
+    # positron emission (PS3.3 C.8.9.1)
+    "Units",
+    "SUVType",
+    "CorrectedImage",
+    "DecayCorrection",
+    "SeriesType",
+    # structured reports (PS3.3 C.17.2), segmentations, structure sets
+    "CompletionFlag",
+    "VerificationFlag",
+    "PreliminaryFlag",
+    "TemplateIdentifier",
+    "SegmentationType",
+    "ContentLabel",
+    "StructureSetLabel",
+)
+"""Kept in ``Header.elements``, in this order."""
+
+INSTANCE_KEYWORDS: tuple[str, ...] = (
+    "InstanceNumber",
+    "AcquisitionNumber",
+    "AcquisitionTime",
+    "AcquisitionDateTime",
+    "ContentTime",
+    "ImagePositionPatient",
+    "SliceLocation",
+    "TemporalPositionIdentifier",
+    "LastImagePositionPatient",
+)
+"""Kept in ``Instance.own``. ``LastImagePositionPatient`` is no element of PS3.6: of a multi-frame image, ``ImagePositionPatient``
+is the position of the frame that lies first along the normal, and this is that of the last."""
+
+CODE_KEYWORDS: tuple[str, ...] = (
+    "ProcedureCodeSequence",
+    "RequestedProcedureCodeSequence",
+    "ReasonForRequestedProcedureCodeSequence",
+    "AdmittingDiagnosesCodeSequence",
+    "PerformedProtocolCodeSequence",
+    "AnatomicRegionSequence",
+    "ContrastBolusAgentSequence",
+    "RadionuclideCodeSequence",
+    "RadiopharmaceuticalCodeSequence",
+    "PatientOrientationCodeSequence",
+    "PatientSpeciesCodeSequence",
+    "ConceptNameCodeSequence",
+)
+"""Kept in ``Header.codes``, in this order."""
+
+#: sequences whose first item holds kept elements or codes
+NESTED: dict[str, tuple[str, ...]] = {
+    "IssuerOfPatientIDQualifiersSequence": ("UniversalEntityID",),
+    "ContentTemplateSequence": ("TemplateIdentifier",),
+    "RadiopharmaceuticalInformationSequence": (
+        "Radiopharmaceutical",
+        "RadiopharmaceuticalStartTime",
+        "RadiopharmaceuticalStartDateTime",
+        "RadionuclideTotalDose",
+        "RadionuclideHalfLife",
+        "RadionuclideCodeSequence",
+        "RadiopharmaceuticalCodeSequence",
+    ),
+    "RequestAttributesSequence": (
+        "ReasonForTheRequestedProcedure",
+        "RequestedProcedureDescription",
+        "RequestedProcedureCodeSequence",
+        "ReasonForRequestedProcedureCodeSequence",
+    ),
+}
+
+#: functional groups (PS3.3 C.7.6.16.2, C.8.13.5, C.8.15.3) to the elements in them, and what those are called in the header
+FUNCTIONAL_GROUPS: tuple[tuple[str, str, str], ...] = (
+    ("PixelMeasuresSequence", "PixelSpacing", "PixelSpacing"),
+    ("PixelMeasuresSequence", "SliceThickness", "SliceThickness"),
+    ("PixelMeasuresSequence", "SpacingBetweenSlices", "SpacingBetweenSlices"),
+    ("PlaneOrientationSequence", "ImageOrientationPatient", "ImageOrientationPatient"),
+    ("FrameAnatomySequence", "AnatomicRegionSequence", "AnatomicRegionSequence"),
+    ("CTReconstructionSequence", "ConvolutionKernel", "ConvolutionKernel"),
+    ("CTReconstructionSequence", "ReconstructionAlgorithm", "ReconstructionAlgorithm"),
+    ("CTXRayDetailsSequence", "KVP", "KVP"),
+    ("MREchoSequence", "EffectiveEchoTime", "EchoTime"),
+    ("MRTimingAndRelatedParametersSequence", "RepetitionTime", "RepetitionTime"),
+    ("MRTimingAndRelatedParametersSequence", "FlipAngle", "FlipAngle"),
+)

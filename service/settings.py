@@ -1,0 +1,209 @@
+"""Every setting, with its type, its default and what it is for.
+
+Precedence: environment, then the file named by ``--config``, then the defaults here. ``service.configuration`` reads them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+#: VR AE, PS3.5 6.2
+MAX_AE_TITLE = 16
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _ae_title(text: str) -> str:
+    title = text.strip()
+    if not 0 < len(title) <= MAX_AE_TITLE or not title.isascii() or not title.isprintable() or "\\" in title:
+        msg = f"'{text}' is no AE title: 1 to 16 printable ASCII characters, no backslash (PS3.5 6.2)"
+        raise ValueError(msg)
+    return title
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        msg = f"'{name}' is no time zone; use a name such as 'Europe/Berlin' or 'UTC'"
+        raise ValueError(msg) from error
+    return name
+
+
+AeTitle = Annotated[str, AfterValidator(_ae_title)]
+ZoneName = Annotated[str, AfterValidator(_zone)]
+
+
+class Section(BaseModel):
+    """A section of the file: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Site(Section):
+    """The hospital."""
+
+    timezone: ZoneName = Field(
+        default="UTC", description="zone of the dates and times that we write, for example Europe/Berlin"
+    )
+    issuer: str = Field(default="", max_length=64, description="Issuer of Patient ID where objects name none")
+    institution: str = Field(default="", max_length=64, description="Institution Name where the images name none")
+
+
+class Local(Section):
+    """Our own application entity."""
+
+    ae_title: AeTitle = Field(default="LMS_SR", description="the title that peers call, and that we call them with")
+    bind: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for all")
+    port: Port = Field(default=11112, description="DICOM port; 0 switches the listener off")
+    tls_port: Port = Field(default=0, description="DICOM port with TLS; 0 switches the listener off")
+    max_associations: int = Field(
+        default=50, ge=1, le=500, description="associations at the same time; more are told to come later"
+    )
+
+
+class Storage(Section):
+    """The spool: where received objects lie."""
+
+    spool: Path = Field(
+        default=Path("lms-sr-data/spool"), description="folder for received objects; needs one file system"
+    )
+    durability: Literal["commit", "write"] = Field(
+        default="commit",
+        description="before an object is acknowledged: commit flushes it to the disk, write leaves that to the system",
+    )
+    reserve_mb: int = Field(
+        default=2048, ge=0, description="free space below which objects are refused (A700: out of resources)"
+    )
+
+
+class Database(Section):
+    """Where the state and the registry are kept."""
+
+    url: SecretStr = Field(
+        default=SecretStr("sqlite:///lms-sr-data/lms-sr.db"),
+        description="SQLAlchemy URL: sqlite:///FILE or postgresql+psycopg://…",
+    )
+
+
+class Completion(Section):
+    """When a study counts as complete."""
+
+    quiet_seconds: float = Field(
+        default=60, gt=0, description="quiet after the last image, where the PACS gives no answer"
+    )
+    confirmed_quiet_seconds: float = Field(
+        default=5, gt=0, description="quiet after the last image, where the PACS has no more than we"
+    )
+    max_seconds: float = Field(
+        default=900, gt=0, description="after that a study is taken as it is, and the report says so"
+    )
+    ask_pacs: bool = Field(default=True, description="ask nodes with query = true which images a study has")
+
+
+class Triage(Section):
+    """Which studies get a report."""
+
+    rules: str = Field(default="", description="path of a rules file; empty: the shipped rules")
+    always: tuple[AeTitle, ...] = Field(
+        default=(), description="called AE titles, accepted beside ae_title, whose studies always get a report"
+    )
+
+
+class Reports(Section):
+    """What our objects look like in the PACS."""
+
+    series_number: int = Field(default=9901, ge=1, le=2**31 - 2, description="Series Number of the report")
+    companion_series_number: int = Field(
+        default=9902, ge=1, le=2**31 - 2, description="Series Number of the measurements"
+    )
+
+
+class Outgoing(Section):
+    """How sending is retried."""
+
+    first_retry_seconds: float = Field(
+        default=30, gt=0, description="wait before the second attempt; doubles with each further one"
+    )
+    max_retry_seconds: float = Field(
+        default=3600, gt=0, description="longest wait between two attempts; there is no last attempt"
+    )
+    timeout_seconds: float = Field(
+        default=30, gt=0, description="how long a peer may take for a connection or an answer"
+    )
+
+
+class Web(Section):
+    """The page (its address goes into reports when ``public_url`` is set)."""
+
+    bind: str = Field(default="127.0.0.1", description="address to listen on")
+    port: Port = Field(default=8080, description="port of the page; 0 switches it off")
+    public_url: str = Field(
+        default="", description="address of the page as a radiologist's browser sees it; empty: none in reports"
+    )
+
+
+class Log(Section):
+    """Logging to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least severe event that is written"
+    )
+    format: Literal["text", "json"] = Field(default="text", description="text for people, json for a log collector")
+
+
+Operation = Literal["echo", "store"]
+
+
+class Node(Section):
+    """A DICOM node: who may call us, and whom we may call."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        description="our name for the node, for commands and logs",
+    )
+    ae_title: AeTitle = Field(description="the node's AE title")
+    host: str = Field(default="127.0.0.1", description="the node's address")
+    port: Port = Field(default=0, description="the node's port; 0: it only calls us")
+    from_: tuple[str, ...] = Field(
+        default=(),
+        alias="from",
+        description="addresses, or networks (CIDR), that may call under this title; empty: the addresses of host",
+    )
+    may: tuple[Operation, ...] = Field(default=("echo", "store"), description="what the node may ask of us")
+    query: bool = Field(default=False, description="we may C-FIND it")
+    reports: bool = Field(
+        default=False, description="reports go there; when no node says so, they go to the node that sent the study"
+    )
+    profile: Literal["standard", "ohif"] = Field(
+        default="standard",
+        description="tracking identifiers of the measurements: the standard's free wording, or the one that OHIF can edit",
+    )
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, populate_by_name=True)
+
+
+class Settings(Section):
+    """All sections together."""
+
+    site: Site = Site()
+    local: Local = Local()
+    storage: Storage = Storage()
+    database: Database = Database()
+    completion: Completion = Completion()
+    triage: Triage = Triage()
+    reports: Reports = Reports()
+    outgoing: Outgoing = Outgoing()
+    web: Web = Web()
+    log: Log = Log()
+    nodes: tuple[Node, ...] = ()
+
+    def node(self, name: str) -> Node | None:
+        """Return the node called ``name``."""
+        return next((n for n in self.nodes if n.name == name), None)

@@ -1,0 +1,1 @@
+"""Reports as DICOM structured reports: encode, parse, check, show."""

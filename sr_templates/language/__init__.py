@@ -1,0 +1,1 @@
+"""The language that templates are written in: values, loader, linter."""

@@ -1,0 +1,288 @@
+"""The SR that a report becomes: flags, order, words, references."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+from service.errors import GateError, InputError
+from service.flow.produce import SR_CLASSES, produce, series_uid
+from service.model.measurement import Reference
+from service.model.report import Scope
+from service.model.uids import is_uid
+from service.sr import evidence, gate
+from service.sr.parse import parse
+from service.sr.render import as_html, as_text
+from sr_templates import load_template
+from tests import builders as b
+
+
+def dataset(rendition) -> Dataset:
+    return pydicom.dcmread(io.BytesIO(rendition.part10))
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return b.rendered()
+
+
+@pytest.fixture(scope="module")
+def sr(pair) -> Dataset:
+    return dataset(pair[0])
+
+
+@pytest.fixture(scope="module")
+def companion(pair) -> Dataset:
+    return dataset(pair[1])
+
+
+def names(item) -> list[str]:
+    return [c.ConceptNameCodeSequence[0].CodeMeaning for c in item.get("ContentSequence", [])]
+
+
+def test_a_draft_never_looks_signed(sr, companion):
+    for ds in (sr, companion):
+        assert (ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag) == ("PARTIAL", "UNVERIFIED", "PRELIMINARY")
+        assert "VerifyingObserverSequence" not in ds
+
+
+def test_what_is_known_comes_first_and_no_section_is_empty(sr):
+    tops = names(sr)
+    assert tops[-2:] == ["Image Library", "Imaging Measurements"]
+    assert tops.index("Summary, automatic, not verified") < tops.index("Open items") < tops.index("Clinical Information")
+    assert "Impressions" not in tops
+    assert gate.document_problems(sr) == []
+
+
+def test_patient_and_order_are_the_studys(sr):
+    assert (str(sr.PatientName), sr.PatientID, sr.IssuerOfPatientID) == ("Müller^Jörg", "P-1", "HOSPITAL")
+    assert sr.SpecificCharacterSet == "ISO_IR 192"
+    assert [r.AccessionNumber for r in sr.ReferencedRequestSequence] == ["A123"]
+    assert sr.StudyInstanceUID == b.STUDY_UID
+
+
+def test_our_times_carry_their_offset_and_no_other_local_time_is_copied(sr):
+    assert (sr.ContentDate, sr.ContentTime, sr.TimezoneOffsetFromUTC) == ("20260301", "102000", "+0000")
+    for keyword in ("SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime"):
+        assert keyword not in sr
+
+
+def test_the_private_scheme_is_identified(sr):
+    (scheme,) = sr.CodingSchemeIdentificationSequence
+    assert scheme.CodingSchemeDesignator == "99LMSSR"
+    assert is_uid(scheme.CodingSchemeUID)
+
+
+def test_every_instance_of_the_study_is_evidence(sr):
+    (item,) = sr.CurrentRequestedProcedureEvidenceSequence
+    listed = {s.ReferencedSOPInstanceUID for series in item.ReferencedSeriesSequence for s in series.ReferencedSOPSequence}
+    assert listed == {i.sop_instance_uid for i in b.study().instances}
+
+
+def test_evidence_written_fast_equals_evidence_written_plainly():
+    references = [
+        Reference(sop_class_uid=b.CT_IMAGE, sop_instance_uid=f"1.2.{s}.{i}{'1' * (i % 3)}", series_instance_uid=f"1.2.{s}")
+        for s in range(3)
+        for i in range(7)
+    ]
+    plain, fast = Dataset(), Dataset()
+    plain.CurrentRequestedProcedureEvidenceSequence = [evidence.plain("1.2", references)]
+    fast[evidence.CURRENT_REQUESTED_PROCEDURE_EVIDENCE] = evidence.current_evidence("1.2", references[::-1])
+    written = []
+    for ds in (plain, fast):
+        buffer = io.BytesIO()
+        pydicom.dcmwrite(buffer, ds, implicit_vr=False, little_endian=True)
+        written.append(buffer.getvalue())
+    assert written[0] == written[1]
+
+
+def test_the_companion_names_the_report_as_evidence_and_never_as_predecessor(pair, companion):
+    listed = {
+        s.ReferencedSOPInstanceUID
+        for study in companion.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for s in series.ReferencedSOPSequence
+    }
+    assert pair[0].sop_instance_uid in listed
+    assert "PredecessorDocumentsSequence" not in companion
+
+
+def test_the_companion_holds_lines_and_numbers_that_agree(companion):
+    (measurements,) = [c for c in companion.ContentSequence if c.ConceptNameCodeSequence[0].CodeValue == "126010"]
+    (group,) = measurements.ContentSequence
+    assert names(group)[:3] == ["Comment", "Tracking Identifier", "Tracking Unique Identifier"]
+    assert group.ContentSequence[0].TextValue == "DRAFT, proposed: LMS-T1 80 x 64 mm"
+    numbers = [c for c in group.ContentSequence if c.ValueType == "NUM"]
+    assert [n.ConceptNameCodeSequence[0].CodeMeaning for n in numbers] == ["Long Axis", "Short Axis"]
+    for number in numbers:
+        (graphic,) = number.ContentSequence
+        x0, y0, x1, y1 = graphic.GraphicData
+        drawn = b.length(b.line((x0, y0), (x1, y1)))
+        assert drawn == pytest.approx(float(number.MeasuredValueSequence[0].NumericValue), abs=0.06)
+
+
+def test_a_number_that_was_changed_without_its_line_leaves_the_companion():
+    segment = b.tumour()
+    changed = tuple(
+        replace(m, value=m.value + 5) if m.name == "sz.long_axis" else m for m in segment.measurements
+    )
+    assert len(b.rendered(b.produced(b.study(), replace(segment, measurements=changed)))) == 1
+
+
+def test_tracking_identifiers_follow_the_destinations_profile():
+    def tracking(rendition) -> str:
+        groups = [g for c in dataset(rendition).ContentSequence for g in c.get("ContentSequence", []) if "Comment" in names(g)]
+        return next(c.TextValue for c in groups[0].ContentSequence if c.ConceptNameCodeSequence[0].CodeValue == "112039")
+
+    assert tracking(b.rendered()[1]) == "LMS-T1"
+    ohif = b.rendered(profile="ohif")
+    assert tracking(ohif[1]) == "Cornerstone3DTools@^0.1.0:Bidirectional LMS-T1"
+    assert ohif[1].sop_instance_uid != b.rendered()[1].sop_instance_uid
+    assert ohif[0].sop_instance_uid == b.rendered()[0].sop_instance_uid
+
+
+def test_the_same_facts_give_the_same_bytes_and_another_version_another_uid():
+    assert b.rendered() == b.rendered()
+    assert b.rendered(version=2)[0].sop_instance_uid != b.rendered()[0].sop_instance_uid
+    assert b.rendered(version=2)[0].series_instance_uid == b.rendered()[0].series_instance_uid
+
+
+def test_a_new_version_names_what_it_replaces(pair):
+    before = Reference(
+        sop_class_uid=pair[0].sop_class_uid,
+        sop_instance_uid=pair[0].sop_instance_uid,
+        series_instance_uid=pair[0].series_instance_uid,
+    )
+    ds = dataset(b.rendered(version=2, predecessors=(before,))[0])
+    (study,) = ds.PredecessorDocumentsSequence
+    assert study.ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == pair[0].sop_instance_uid
+    assert ds.InstanceNumber == 2
+
+
+@pytest.mark.parametrize("sop_class", SR_CLASSES)
+def test_every_class_of_the_ladder_can_hold_report_and_companion(sop_class):
+    for rendition in b.rendered(sop_class_uid=sop_class):
+        assert gate.document_problems(dataset(rendition)) == []
+        assert dataset(rendition).SOPClassUID == sop_class
+
+
+def test_without_a_segmentation_the_report_says_so_and_has_no_companion():
+    (only,) = b.rendered(
+        replace(b.produced(), report=b.report(b.study(b.ct_series())), study=b.study(b.ct_series()))
+    )
+    ds = dataset(only)
+    assert names(ds)[-1] == "Qualitative Evaluations"
+    assert "No segmentation of a tumour" in as_text(ds)
+
+
+def test_our_own_objects_are_no_evidence_of_themselves():
+    ours = b.rendered()[0]
+    came_back = replace(
+        b.segmentation_series(),
+        modality="SR",
+        series_instance_uid=ours.series_instance_uid,
+        instances=(replace(b.instance(5, 1), sop_instance_uid=ours.sop_instance_uid),),
+    )
+    again = b.study(b.ct_series(), b.segmentation_series(), came_back)
+    options = replace(b.OPTIONS, ours=frozenset({ours.sop_instance_uid}))
+
+    produced = produce(again, (b.tumour(),), None, options)
+    assert produced.content_hash == b.produced().content_hash
+    assert b.rendered(produced) == b.rendered()
+
+
+def test_series_uids_are_one_for_all_versions_and_differ_by_kind():
+    uids = {series_uid(b.OPTIONS, b.STUDY_UID, kind) for kind in ("report", "companion")}
+    assert len(uids) == 2
+    assert all(is_uid(u) for u in uids)
+
+
+class TestText:
+    def test_reads_like_a_report(self, sr):
+        text = as_text(sr)
+        assert text.startswith("Oncology Measurement Report  [PRELIMINARY, PARTIAL, UNVERIFIED]")
+        assert "DRAFT, NOT VERIFIED. LMS-T1: Segmented right mass 134 x 112 x 87 mm (CC x TR x AP), 684 mL (proposed from the segmentation)." in text
+        assert "2.25." not in text
+        assert "(no name)" not in text
+
+    def test_values_are_escaped_in_the_page(self):
+        evil = b.study(b.series(2, ReasonForTheRequestedProcedure="<script>alert(1)</script>"))
+        ds = dataset(b.rendered(replace(b.produced(), report=b.report(evil), study=evil))[0])
+        assert "<script>" not in as_html(ds)
+        assert "&lt;script&gt;" in as_html(ds)
+
+    def test_what_is_no_sr_is_refused(self):
+        with pytest.raises(InputError, match="not an SR document"):
+            as_text(Dataset())
+
+
+class TestGate:
+    def check(self, part10: bytes, **changes: object) -> None:
+        arguments = {"report": b.produced().report, "template": load_template("baseline"), "study": b.study(), **changes}
+        gate.check(part10, **arguments)
+
+    def altered(self, pair, change) -> bytes:
+        ds = dataset(pair[0])
+        change(ds)
+        buffer = io.BytesIO()
+        pydicom.dcmwrite(buffer, ds)
+        return buffer.getvalue()
+
+    def test_a_good_report_passes(self, pair):
+        self.check(pair[0].part10)
+
+    def test_two_patients_in_one_study_are_refused(self, pair):
+        both = b.study(patient_ids=(("P-1", "HOSPITAL"), ("P-2", "HOSPITAL")))
+        with pytest.raises(GateError, match="2 different patients"):
+            self.check(pair[0].part10, study=both)
+
+    def test_another_report_than_the_one_meant_is_refused(self, pair):
+        with pytest.raises(GateError, match=r"reads back as another report: .*sz.volume LMS-T1"):
+            self.check(pair[0].part10, report=b.report(b.study()))
+
+    @pytest.mark.parametrize(
+        ("change", "problem"),
+        [
+            (lambda ds: setattr(ds, "VerificationFlag", "VERIFIED"), "verifying observer"),
+            (lambda ds: setattr(ds, "PreliminaryFlag", "FINAL"), "preliminary"),
+            (lambda ds: setattr(ds, "SpecificCharacterSet", "ISO_IR 100"), "ISO_IR 192"),
+            (lambda ds: setattr(ds.ContentSequence[-1], "ContinuityOfContent", "CONTINUOUS"), "not SEPARATE"),
+            (lambda ds: delattr(ds.ContentSequence[-1].ContentSequence[0].ContentSequence[3], "ConceptNameCodeSequence"), "no concept name"),
+            (lambda ds: ds.ContentSequence[-1].ContentSequence[0].ContentSequence.pop(2), "tracking UID"),
+            (lambda ds: delattr(ds, "CurrentRequestedProcedureEvidenceSequence"), "evidence does not list"),
+            (lambda ds: setattr(ds.ContentTemplateSequence[0], "TemplateIdentifier", "2000"), "template 1500"),
+            (lambda ds: setattr(ds, "PatientID", "P-9"), "PatientID is not the study's"),
+            (lambda ds: setattr(ds, "ContentTime", "25:00"), "ContentTime does not fit"),
+        ],
+    )  # fmt: skip
+    @pytest.mark.filterwarnings("ignore::UserWarning")
+    def test_a_damaged_report_is_refused_with_its_reason(self, pair, change, problem):
+        with pytest.raises(GateError, match=problem):
+            self.check(self.altered(pair, change))
+
+    def test_garbage_is_refused(self):
+        with pytest.raises(GateError, match="cannot be read back"):
+            self.check(b"no DICOM")
+
+
+class TestParse:
+    def test_reads_back_what_was_written(self, sr):
+        assert parse(sr, load_template("baseline")) == b.produced().report
+
+    def test_the_companion_is_no_report(self, companion):
+        with pytest.raises(InputError, match="not a report"):
+            parse(companion, load_template("baseline"))
+
+    def test_a_group_without_tracking_uid_is_named(self, pair):
+        ds = dataset(pair[0])
+        del ds.ContentSequence[-1].ContentSequence[0].ContentSequence[2]
+        with pytest.raises(InputError, match="measurement group 1 has no tracking"):
+            parse(ds, load_template("baseline"))
+
+    def test_lesions_keep_their_segment(self, sr):
+        (lesion,) = parse(sr, load_template("baseline")).subjects_of(Scope.LESION)
+        assert lesion.segment == b.tumour().source
