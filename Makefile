@@ -10,10 +10,10 @@ BIN    := $(VENV)/bin
 # what a call adds, for example: make test ARGS="tests/unit -k spool"
 ARGS   ?=
 
-.PHONY: help venv demo serve test lint format bench docs proof lock clean
+.PHONY: help venv demo serve test lint format bench docs docs-tables proof lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.installed ## .venv with all that is needed to run and to test
 
@@ -64,6 +64,9 @@ bench: venv ## measure; numbers go to docs/performance.md
 docs: venv ## the documentation as a site in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "build/site/index.html"
+
+docs-tables: venv ## write the tables of settings, commands, events and errors into docs/
+	@$(BIN)/python docs/tables.py
 
 proof: venv ## the long proofs, under an hour; writes docs/proof.md
 	@LMS_SR_TESTS_REQUIRE_ALL=1 LMS_SR_PROOF_PAGE=docs/proof.md HYPOTHESIS_PROFILE=proof $(BIN)/python -m pytest -m proof --timeout 3600 $(ARGS)

@@ -46,7 +46,9 @@ def instance(series: int, number: int, sop_class: str = CT_IMAGE, header: Header
     )
 
 
-def series(number: int = 2, *, images: int = 20, modality: str = "CT", description: str = "", **elements: str) -> Series:
+def series(
+    number: int = 2, *, images: int = 20, modality: str = "CT", description: str = "", **elements: str
+) -> Series:
     """Return an image series; further keywords become header elements."""
     header = Header(elements={k: (v,) for k, v in elements.items()})
     return Series(
@@ -126,7 +128,9 @@ def tumour(segment: int = 1, *, extents: tuple[float, float, float] = (134.2, 11
     )
     long_axis, short_axis = line((100.5, 120.5), (200.5, 130.25)), line((150.5, 80.5), (145.5, 160.5))
 
-    def measured(name: str, value: float, unit: str, method: str, derivation: str = "", *lines: Reference) -> Measurement:
+    def measured(
+        name: str, value: float, unit: str, method: str, derivation: str = "", *lines: Reference
+    ) -> Measurement:
         return Measurement(
             name=name, value=value, unit=unit, method=method, derivation=derivation, evidence=(source, *lines)
         )

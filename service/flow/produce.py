@@ -130,7 +130,7 @@ def renditions(
     root = encode(report, produced.template, Presentation(complete_at=options.complete_at))
     envelope = _envelope(produced, "report", sop_class_uid, profile, version, created_at)
     envelope = replace(envelope, predecessors=predecessors)
-    first = _rendition("report", envelope, to_bytes(document(root, study, envelope)))
+    first = _rendition("report", envelope, to_bytes(document(root, study, envelope), study, envelope))
     gate.check(first.part10, report=report, template=produced.template, study=study)
     drawn = companion(report, produced.template, spacings(study), profile)
     if drawn is None:
@@ -147,7 +147,7 @@ def renditions(
             ),
         ),
     )
-    second = _rendition("companion", twin, to_bytes(document(drawn, study, twin)))
+    second = _rendition("companion", twin, to_bytes(document(drawn, study, twin), study, twin))
     gate.check(second.part10, report=report, template=produced.template, study=study, companion=True)
     return first, second
 

@@ -118,7 +118,7 @@ def line_of(series: Series) -> str:
         parts.append(series.description)
     thickness = series.header.number("SliceThickness")
     if thickness:
-        parts.append(f"{thickness:g} mm")
+        parts.append(f"{round(thickness, 2):g} mm")
     voltage = series.header.number("KVP")
     if voltage and series.modality == "CT":
         parts.append(f"{voltage:g} kV")

@@ -112,6 +112,8 @@ def _pack_code(code: Code) -> list[Json]:
 
 
 def _unpack_code(packed: Json) -> Code:
+    if not isinstance(packed, list):
+        raise TypeError("no code")
     value, scheme, meaning = packed
     return Code(_text(value), _text(scheme), _text(meaning))
 

@@ -41,10 +41,7 @@ _HEADER_TAGS = _tags(*HEADER_KEYWORDS)
 _OWN_TAGS = _tags(*INSTANCE_KEYWORDS)
 _CODE_TAGS = _tags(*CODE_KEYWORDS)
 _WANTED = frozenset(
-    _HEADER_TAGS
-    | _OWN_TAGS
-    | _CODE_TAGS
-    | _tags(*_IDENTITY, *_REQUEST, *NESTED, _SHARED_GROUPS, _FRAME_GROUPS)
+    _HEADER_TAGS | _OWN_TAGS | _CODE_TAGS | _tags(*_IDENTITY, *_REQUEST, *NESTED, _SHARED_GROUPS, _FRAME_GROUPS)
 )
 _HEADER_ORDER = {keyword: position for position, keyword in enumerate(HEADER_KEYWORDS)}
 
@@ -170,7 +167,9 @@ def _functional_groups(dataset: Item, elements: Values, own: Values, codes: Code
     b_values = {g.item("MRDiffusionSequence").number("DiffusionBValue") for g in (shared, *frames)} - {None}
     if b_values and "DiffusionBValue" not in elements:
         elements["DiffusionBValue"] = tuple(format(b, "g") for b in sorted(b for b in b_values if b is not None))
-    positions = [p for p in (g.item("PlanePositionSequence").texts("ImagePositionPatient") for g in (shared, *frames)) if p]
+    positions = [
+        p for p in (g.item("PlanePositionSequence").texts("ImagePositionPatient") for g in (shared, *frames)) if p
+    ]
     _first_and_last(positions, elements.get("ImageOrientationPatient", ()), own)
 
 
@@ -202,7 +201,9 @@ def _requests(dataset: Item) -> tuple[Request, ...]:
     """
     whole = replace(_request(dataset), study_instance_uid="")
     items = [
-        _request(item) for keyword in ("RequestAttributesSequence", "ReferencedRequestSequence") for item in dataset.items(keyword)
+        _request(item)
+        for keyword in ("RequestAttributesSequence", "ReferencedRequestSequence")
+        for item in dataset.items(keyword)
     ]
     filled = [
         replace(

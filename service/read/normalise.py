@@ -60,7 +60,10 @@ def normalise(instances: Iterable[Instance], *, default_issuer: str = "") -> Stu
     patient, patient_ids = _patient(witnesses, default_issuer, mender)
     date = mender.pick(witnesses, "StudyDate", "study date", clean_date)
     time = mender.pick(
-        [w for w in witnesses if clean_date(w.header.text("StudyDate")) == date] or witnesses, "StudyTime", "study time", clean_time
+        [w for w in witnesses if clean_date(w.header.text("StudyDate")) == date] or witnesses,
+        "StudyTime",
+        "study time",
+        clean_time,
     )
     requests = _requests(witnesses, mender)
     accession = mender.cut(
@@ -80,7 +83,9 @@ def normalise(instances: Iterable[Instance], *, default_issuer: str = "") -> Stu
         referring_physician=mender.cut_name(
             mender.pick(witnesses, "ReferringPhysicianName", "referring physician", clean_name), "referring physician"
         ),
-        institution=mender.cut(mender.pick(witnesses, "InstitutionName", "institution", clean_text), LONG, "institution"),
+        institution=mender.cut(
+            mender.pick(witnesses, "InstitutionName", "institution", clean_text), LONG, "institution"
+        ),
         procedure_codes=_procedure_codes(witnesses),
         requests=requests,
         series=series,
@@ -270,12 +275,16 @@ def _patient(
     # an ID without issuer is the same patient as that ID with one, unless two issuers claim it
     named = {(i, issuer) for i, issuers in stated.items() for issuer in (issuers - {""} or {default_issuer})}
     if len(named) > 1:
-        mender.further.add(f"The headers name {len(named)} patient IDs: the objects may belong to more than one patient")
+        mender.further.add(
+            f"The headers name {len(named)} patient IDs: the objects may belong to more than one patient"
+        )
     if not named:
         mender.further.add("The patient ID is missing")
     chosen = mender.pick(witnesses, "PatientID", "patient ID", clean_text)
     own = [w for w in witnesses if clean_text(w.header.text("PatientID")) == chosen]
-    issuer = _elect((_issuer(w.header), w.count) for w in own if w.image) or _elect((_issuer(w.header), w.count) for w in own)
+    issuer = _elect((_issuer(w.header), w.count) for w in own if w.image) or _elect(
+        (_issuer(w.header), w.count) for w in own
+    )
     name = mender.pick(own, "PatientName", "patient's name", clean_name)
     if not name.isascii() and not any(w.header.text("SpecificCharacterSet") for w in own):
         mender.further.add("The patient's name has letters for which no character set is declared: it may be misspelt")

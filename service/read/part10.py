@@ -69,6 +69,13 @@ def quiet() -> Iterator[None]:
         yield
 
 
+def unreadable(name: str, error: OSError) -> InputError | StoreUnavailable:
+    """Return the error to raise where a file cannot be opened or read: what is gone stays gone, all else may come back."""
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{name} is not there any more")
+    return StoreUnavailable(f"{name} cannot be read: {error.strerror or type(error).__name__}")
+
+
 class Item:
     """A data set or an item of a sequence: its elements as text and numbers, decoded leniently.
 
@@ -85,9 +92,8 @@ class Item:
     def __init__(self, dataset: Dataset, codec: str = "") -> None:
         self._dataset = dataset
         self._codec = codec
-        declared = dataset.get_item(_CHARSET) if _CHARSET in dataset else None
-        if declared is not None:
-            self._codec = codec_of(_raw(declared) or b"")
+        if _CHARSET in dataset:
+            self._codec = codec_of(_raw(dataset.get_item(_CHARSET)) or b"")
 
     def __contains__(self, keyword: str) -> bool:
         return _tag(keyword) in self._dataset
@@ -98,15 +104,18 @@ class Item:
 
     def values_at(self, tag: int) -> tuple[str, ...]:
         """Return the values of the element ``tag`` as text; empty where it is absent, empty or not text and no number."""
-        element = self._dataset.get_item(tag) if tag in self._dataset else None
+        if tag not in self._dataset:
+            return ()
+        element = self._dataset.get_item(tag)
         raw = _raw(element)
-        if element is None or not raw:
+        if not raw:
             return ()
         vr = element.VR if element.VR in _TEXT or element.VR in _BINARY else _vr(tag)
         if vr in _TEXT:
             return self._texts(raw, vr)
         if vr in _BINARY:
-            little = not isinstance(element, RawDataElement) or element.is_little_endian
+            # what we made ourselves was never written, and `_raw` writes it little endian
+            little = getattr(element, "is_little_endian", True)
             return _numbers(raw, vr, "<" if little else ">")
         return ()
 
@@ -222,8 +231,7 @@ def open_part10(
                 return _open(stream, name, list(tags), pixels=pixels)
         return _open(source, name, list(tags), pixels=pixels)
     except OSError as error:
-        msg = f"{name} cannot be read: {error.strerror or type(error).__name__}"
-        raise StoreUnavailable(msg) from error
+        raise unreadable(name, error) from error
 
 
 def _open(stream: BinaryIO, name: str, tags: list[int], *, pixels: bool) -> tuple[Item, Item]:
@@ -286,10 +294,10 @@ def _vr(tag: int) -> str:
         return ""
 
 
-def _raw(element: RawDataElement | DataElement | None) -> bytes | None:
+def _raw(element: RawDataElement | DataElement) -> bytes | None:
     """Return the bytes of an element; of those that we made ourselves, as they would be written."""
-    if element is None or isinstance(element, RawDataElement):
-        return element.value if element is not None else None
+    if isinstance(element, RawDataElement):
+        return element.value
     value = element.value
     if isinstance(value, bytes):
         return value

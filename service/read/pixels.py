@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -18,8 +18,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from service.errors import InputError, StoreUnavailable
-from service.read.part10 import UNREADABLE, Item, open_part10, quiet
+from service.errors import InputError
+from service.read.part10 import UNREADABLE, Item, open_part10, quiet, unreadable
 
 _NATIVE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian})
 _PIXEL_DATA = 0x7FE00010
@@ -100,8 +100,7 @@ class PixelData:
                 stream.seek(offset)
                 raw = np.fromfile(stream, np.uint8, length)
         except OSError as error:
-            msg = f"{self.name} cannot be read: {error.strerror or type(error).__name__}"
-            raise StoreUnavailable(msg) from error
+            raise unreadable(self.name, error) from error
         if raw.size < length:
             msg = f"{self.name} ends before its pixel data does"
             raise InputError(msg)
@@ -127,8 +126,7 @@ class PixelData:
                     pixel_keyword="PixelData",  # type: ignore[arg-type]
                 )
         except OSError as error:
-            msg = f"{self.name} cannot be read: {error.strerror or type(error).__name__}"
-            raise StoreUnavailable(msg) from error
+            raise unreadable(self.name, error) from error
         except _DECODING_ERRORS as error:
             msg = f"{self.name} cannot be decoded here (transfer syntax {self.syntax}): install a decoder, or send it uncompressed"
             raise InputError(msg) from error
@@ -171,8 +169,7 @@ def open_pixels(path: Path, *, name: str) -> tuple[Item, PixelData]:
                 raise InputError(msg)
             offset, length = _element(stream, name, syntax)
     except OSError as error:
-        msg = f"{name} cannot be read: {error.strerror or type(error).__name__}"
-        raise StoreUnavailable(msg) from error
+        raise unreadable(name, error) from error
     rows, columns = dataset.integer("Rows") or 0, dataset.integer("Columns") or 0
     allocated = dataset.integer("BitsAllocated") or 0
     stored = dataset.integer("BitsStored") or allocated

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,15 +108,15 @@ class Segmentation:
         StoreUnavailable
             The file cannot be read.
         """
-        values = self._pixels.frame(frame.index)
+        values: NDArray[Any] = self._pixels.frame(frame.index)
         if self.kind == LABELMAP:
-            return values == segment
+            return np.asarray(values == segment, bool)
         if self.kind == FRACTIONAL and self._pixels.bits_allocated > 1:
             if int(values.max(initial=0)) > self.maximum_fraction:
                 msg = f"{self._pixels.name} holds fractions above its maximum of {self.maximum_fraction}"
                 raise InputError(msg)
-            return values >= FRACTION_THRESHOLD * self.maximum_fraction
-        return values != 0
+            return np.asarray(values >= FRACTION_THRESHOLD * self.maximum_fraction, bool)
+        return np.asarray(values != 0, bool)
 
     def frames_of(self, segment: int) -> tuple[Frame, ...]:
         """Return the frames that may hold ``segment``."""

@@ -61,5 +61,7 @@ def clean_name(text: str) -> str:
 
 def cut_name(name: str) -> str:
     """Return ``name`` with at most three component groups of at most five components and 64 characters each."""
-    groups = ["^".join(group.split("^")[:_NAME_COMPONENTS])[:LONG].rstrip("^ ") for group in name.split("=")[:_NAME_GROUPS]]
+    groups = [
+        "^".join(group.split("^")[:_NAME_COMPONENTS])[:LONG].rstrip("^ ") for group in name.split("=")[:_NAME_GROUPS]
+    ]
     return "=".join(groups).rstrip("=")

@@ -88,7 +88,7 @@ def comment(report: Report, subject: Subject, *, proposed: bool) -> str:
         for v in a.values
         if isinstance(v, Quantity)
     )
-    return f"{'DRAFT, proposed: ' if proposed else ''}{subject.tracking_id} {size} mm"[:COMMENT_LENGTH]
+    return f"{'DRAFT, proposed: ' if proposed else ''}{subject.key} {size} mm"[:COMMENT_LENGTH]
 
 
 def _coded(report: Report, template: Template, subject: Subject) -> Iterable[ContentItem]:

@@ -14,13 +14,15 @@ from zoneinfo import ZoneInfo
 from highdicom.sr import ContentItem
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from service import __version__
 from service.model.code import Code
 from service.model.measurement import Reference
 from service.model.report import CompletionFlag, PreliminaryFlag, VerificationFlag
-from service.model.study import Patient, Request, Study
+from service.model.study import Instance, Patient, Request, Study
 from service.model.uids import CODING_SCHEME_UID, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from service.sr import evidence
 from sr_templates.codes import PRIVATE_SCHEME
@@ -52,7 +54,7 @@ class Envelope:
 
 
 def document(root: ContentItem, study: Study, envelope: Envelope) -> Dataset:
-    """Return the SR as a data set, file meta included."""
+    """Return the SR as a data set, file meta included, without the evidence that `to_bytes` adds."""
     ds = Dataset()
     ds.file_meta = _file_meta(envelope)
     ds.SpecificCharacterSet = "ISO_IR 192"
@@ -74,11 +76,35 @@ def document(root: ContentItem, study: Study, envelope: Envelope) -> Dataset:
     return ds
 
 
-def to_bytes(ds: Dataset) -> bytes:
-    """Return a document as a DICOM file (PS3.10)."""
+def to_bytes(ds: Dataset, study: Study, envelope: Envelope) -> bytes:
+    """Return a document as a DICOM file (PS3.10), with the evidence of the whole study at its place among the elements."""
+    references = (*(_reference(i) for i in study.instances), *envelope.further_evidence)
+    before, after = _split(ds)
     buffer = io.BytesIO()
-    dcmwrite(buffer, ds, enforce_file_format=True)
-    return buffer.getvalue()
+    dcmwrite(buffer, before, enforce_file_format=True)
+    if references:
+        buffer.write(evidence.current_evidence(study.study_instance_uid, references))
+    rest = DicomBytesIO()
+    rest.is_little_endian, rest.is_implicit_VR = True, False
+    write_dataset(rest, after, "utf-8")
+    return buffer.getvalue() + rest.getvalue()
+
+
+def _reference(instance: Instance) -> Reference:
+    return Reference(
+        sop_class_uid=instance.sop_class_uid,
+        sop_instance_uid=instance.sop_instance_uid,
+        series_instance_uid=instance.series_instance_uid,
+    )
+
+
+def _split(ds: Dataset) -> tuple[Dataset, Dataset]:
+    """Part a document at the place of the evidence: elements stand in the order of their tags."""
+    before, after = Dataset(), Dataset()
+    before.file_meta = ds.file_meta
+    for element in ds:
+        (before if element.tag < evidence.CURRENT_REQUESTED_PROCEDURE_EVIDENCE else after).add(element)
+    return before, after
 
 
 def _file_meta(envelope: Envelope) -> FileMetaDataset:
@@ -155,19 +181,6 @@ def _general(ds: Dataset, study: Study, envelope: Envelope) -> None:
     ds.CodingSchemeIdentificationSequence = [_coding_scheme()]
     if envelope.predecessors:
         ds.PredecessorDocumentsSequence = [evidence.plain(study.study_instance_uid, envelope.predecessors)]
-    known = (
-        Reference(
-            sop_class_uid=i.sop_class_uid,
-            sop_instance_uid=i.sop_instance_uid,
-            series_instance_uid=i.series_instance_uid,
-        )
-        for i in study.instances
-    )
-    references = (*known, *envelope.further_evidence)
-    if references:
-        ds[evidence.CURRENT_REQUESTED_PROCEDURE_EVIDENCE] = evidence.current_evidence(
-            study.study_instance_uid, references
-        )
 
 
 def _coded(code: Code) -> Dataset:

@@ -15,6 +15,7 @@ from service.errors import GateError, InputError
 from service.model.report import Report
 from service.model.study import Study
 from service.model.uids import is_uid
+from service.sr.evidence import CURRENT_REQUESTED_PROCEDURE_EVIDENCE, listed
 from service.sr.parse import parse
 from sr_templates import Template, load_codes
 from sr_templates.codes import PRIVATE_SCHEME
@@ -99,7 +100,10 @@ def _value_problems(ds: Dataset, path: str = "", depth: int = 0) -> Iterator[str
     if depth > _MAX_DEPTH:
         yield f"nested deeper than {_MAX_DEPTH}"
         return
-    for element in ds:
+    for tag in ds.keys():  # noqa: SIM118 - iterating the data set itself would convert every element
+        if tag == CURRENT_REQUESTED_PROCEDURE_EVIDENCE:
+            continue  # checked as bytes: it holds UIDs only, thousands of them
+        element = ds[tag]
         name = f"{path}{element.keyword or element.tag}"
         if element.VR == "SQ":
             for number, item in enumerate(element.value, start=1):
@@ -164,16 +168,17 @@ def _item_problems(item: Dataset, private: frozenset[str], depth: int = 0) -> It
 
 def _reference_problems(ds: Dataset) -> Iterator[str]:
     """Every instance that the content points at has to stand in the evidence, with the same class."""
-    evidence: dict[str, str] = {}
-    for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
-        for study in ds.get(keyword) or ():
-            for series in study.get("ReferencedSeriesSequence") or ():
-                for sop in series.get("ReferencedSOPSequence") or ():
-                    evidence[str(sop.ReferencedSOPInstanceUID)] = str(sop.ReferencedSOPClassUID)
+    try:
+        known = listed(ds)
+    except InputError as error:
+        yield str(error)
+        return
+    if not all(is_uid(u) and is_uid(k.sop_class_uid) and is_uid(k.series_instance_uid) for u, k in known.items()):
+        yield "the evidence lists something that is no UID"
     for sop_class, uid in _referenced(ds):
-        if uid not in evidence:
+        if uid not in known:
             yield "the content points at an instance that the evidence does not list"
-        elif evidence[uid] != sop_class:
+        elif known[uid].sop_class_uid != sop_class:
             yield "the content and the evidence disagree about the class of an instance"
 
 

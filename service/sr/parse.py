@@ -5,7 +5,7 @@ Reads data sets, never highdicom's classes, so that a damaged tree ends in a cle
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
@@ -29,6 +29,7 @@ from service.model.report import (
     Uid,
     Value,
 )
+from service.sr.evidence import Listed, listed
 from service.sr.words import PHASE
 from sr_templates import Item, Template, load_codes
 
@@ -44,7 +45,7 @@ def parse(ds: Dataset, template: Template) -> Report:
     if _concept(ds) != _pair(template.title):
         msg = f"not a report of template '{template.key}': the root is {_concept(ds)}, not {_pair(template.title)}"
         raise InputError(msg)
-    reader = _Reader(template, _evidence_series(ds))
+    reader = _Reader(template, listed(ds))
     reader.read(ds)
     order = {item.key: n for n, item in enumerate(template)}
     subjects = tuple(reader.subjects)
@@ -71,10 +72,10 @@ def _modalities(answers: Iterable[Answer]) -> tuple[str, ...]:
 class _Reader:
     """Walks the tree once and collects subjects and answers."""
 
-    def __init__(self, template: Template, series_of: MappingProxyType[str, str]) -> None:
+    def __init__(self, template: Template, known: Mapping[str, Listed]) -> None:
         codes = load_codes()
         self._template = template
-        self._series_of = series_of
+        self._known = known
         self.subjects: list[Subject] = []
         self.answers: list[Answer] = []
         self.remarks: list[str] = []
@@ -235,7 +236,7 @@ class _Reader:
         return Reference(
             sop_class_uid=str(sop.get("ReferencedSOPClassUID", "")),
             sop_instance_uid=uid,
-            series_instance_uid=self._series_of.get(uid, ""),
+            series_instance_uid=self._known[uid].series_instance_uid if uid in self._known else "",
             frames=tuple(int(f) for f in _many(sop.get("ReferencedFrameNumber"))),
             segment=next((int(s) for s in _many(sop.get("ReferencedSegmentNumber"))), None),
         )
@@ -250,7 +251,9 @@ _NOT_BASES = frozenset({"ans.basis", "ans.detail"})
 _IDENTITY = (Status.AUTOMATIC, Provenance.DICOM)
 _TRACKING = (Status.AUTOMATIC, Provenance.RULE)
 _PERSON = (Status.CONFIRMED, Provenance.RADIOLOGIST)
-_FIXED = MappingProxyType({"tid.device_name": _TRACKING, "tid.device_uid": _TRACKING, "tid.person_observer_name": _PERSON})
+_FIXED = MappingProxyType(
+    {"tid.device_name": _TRACKING, "tid.device_uid": _TRACKING, "tid.person_observer_name": _PERSON}
+)
 
 
 def _merged(answers: Iterable[Answer]) -> Iterator[Answer]:
@@ -337,16 +340,3 @@ def _quantity(item: Dataset) -> Quantity:
         msg = "a number has no unit"
         raise InputError(msg)
     return Quantity(number=number, unit=unit, qualifier=qualifier)
-
-
-def _evidence_series(ds: Dataset) -> MappingProxyType[str, str]:
-    """Return SOP Instance UID → Series Instance UID of everything that the evidence sequences name."""
-    found: dict[str, str] = {}
-    for name in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
-        for study in ds.get(name) or ():
-            for series in study.get("ReferencedSeriesSequence") or ():
-                uid = str(series.get("SeriesInstanceUID", ""))
-                found.update(
-                    (str(s.get("ReferencedSOPInstanceUID", "")), uid) for s in series.get("ReferencedSOPSequence") or ()
-                )
-    return MappingProxyType(found)

@@ -91,6 +91,17 @@ def _code(report: Report, item: str, subject: str) -> str:
     return next((v.meaning for a in report.answers_of(item, subject) for v in a.values if isinstance(v, Code)), "")
 
 
+def lesion_label(report: Report, subject: Subject) -> str:
+    """Return a lesion as a reader tells it from others: its key, the name it was given, the series it was measured on."""
+    lines = [e.series_instance_uid for a in report.answers if a.subject == subject.key for e in a.evidence if e.points]
+    series = [s for s in report.subjects_of(Scope.SERIES) if s.tracking_uid in lines]
+    given = [subject.tracking_id] if subject.tracking_id != subject.key else []
+    # with one series there is nothing to tell apart
+    where = [s.key.lower() for s in series] if len(report.subjects_of(Scope.SERIES)) > 1 else []
+    aside = ", ".join([*given, *where])
+    return f"{subject.key} ({aside})" if aside else subject.key
+
+
 def lesion_comment(report: Report, subject: Subject) -> str:
     """Return the first line of a lesion's group: site, side, size, volume, attenuation, category, in words with their source.
 
@@ -117,17 +128,13 @@ def lesion_comment(report: Report, subject: Subject) -> str:
     parts.extend(_attenuation(report, subject.key))
     if category := _code(report, "st.t", subject.key):
         parts.append(f"clinical T category by size: {category.removeprefix('American Joint Committee on Cancer ')}")
-    marks = {a.status for a in report.answers if a.subject == subject.key}
-    sources = sorted(
-        {WHENCE[a.provenance] for a in report.answers if a.subject == subject.key and a.status is Status.PROPOSED}
-    )
-    said = "; ".join(parts)
-    if Status.PROPOSED in marks:
-        said = (
-            f"Proposed {' and '.join(sources)}, not confirmed: {said}"
-            if Status.CONFIRMED not in marks
-            else f"Partly proposed: {said}"
-        )
+    about = [a for a in report.answers if a.subject == subject.key]
+    sources = dict.fromkeys(WHENCE[a.provenance] for a in about if a.status is Status.PROPOSED)
+    said = f"{lesion_label(report, subject)}: {'; '.join(parts)}"
+    if sources:
+        mixed = any(a.status is Status.CONFIRMED for a in about)
+        how = "partly proposed" if mixed else "proposed"
+        said = f"{said} ({how} {' and '.join(sources)}, not confirmed)"
     return ". ".join([said, *subject.remarks])
 
 
@@ -185,8 +192,8 @@ def _lesion_sentence(report: Report, subject: Subject) -> str:
     if volume is not None and volume.number is not None:
         facts.append(_volume(volume))
     if not facts:
-        return f"{subject.tracking_id}: {words}, not measured."
-    return f"{subject.tracking_id}: {words} {', '.join(facts)} (proposed from the segmentation)."
+        return f"{lesion_label(report, subject)}: {words}, not measured."
+    return f"{lesion_label(report, subject)}: {words} {', '.join(facts)} (proposed from the segmentation)."
 
 
 def completeness(counted: Completeness) -> str:

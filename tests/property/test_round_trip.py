@@ -37,7 +37,9 @@ CODES = load_codes()
 IDENTITY = {"tid.tracking_id", "tid.tracking_uid", "tid.device_name", "tid.device_uid", "tid.procedure_reported"}
 #: text as headers and people write it: no control characters, nothing that a text value would lose at its ends
 texts = st.text(
-    st.characters(exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp", "Cn"), include_characters=" \n"), min_size=1, max_size=40
+    st.characters(exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp", "Cn"), include_characters=" \n"),
+    min_size=1,
+    max_size=40,
 ).filter(lambda t: t.strip() == t)
 uids = st.integers(1, 2**100).map(lambda n: f"2.25.{n}")
 
@@ -77,12 +79,18 @@ def answers(draw: st.DrawFn, item: Item, subject: str) -> Answer:
     given_values = draw(st.lists(values(item), min_size=1, max_size=3 if several else 1, unique=True))
     if item.key == "tid.person_observer_name":
         # the reader's name comes from the login, never from a machine
-        return Answer(item=item.key, values=tuple(given_values), status=Status.CONFIRMED, provenance=Provenance.RADIOLOGIST)
+        return Answer(
+            item=item.key, values=tuple(given_values), status=Status.CONFIRMED, provenance=Provenance.RADIOLOGIST
+        )
     if item.key in IDENTITY:
         origin = Provenance.DICOM if item.key == "tid.procedure_reported" else Provenance.RULE
-        return Answer(item=item.key, subject=subject, values=tuple(given_values), status=Status.AUTOMATIC, provenance=origin)
+        return Answer(
+            item=item.key, subject=subject, values=tuple(given_values), status=Status.AUTOMATIC, provenance=origin
+        )
     number = item.type is ItemType.NUMBER
-    inferable = item.type in {ItemType.NUMBER, ItemType.CODE, ItemType.CODES, ItemType.TEXT} and item.scope is not Scope.SERIES
+    inferable = (
+        item.type in {ItemType.NUMBER, ItemType.CODE, ItemType.CODES, ItemType.TEXT} and item.scope is not Scope.SERIES
+    )
     return Answer(
         item=item.key,
         subject=subject,
@@ -162,7 +170,7 @@ def written(report: Report) -> pydicom.Dataset:
         created_at=b.CREATED_AT,
     )
     root = encode(report, TEMPLATE, Presentation())
-    return pydicom.dcmread(io.BytesIO(to_bytes(document(root, b.study(), envelope))))
+    return pydicom.dcmread(io.BytesIO(to_bytes(document(root, b.study(), envelope), b.study(), envelope)))
 
 
 @settings(max_examples=60)

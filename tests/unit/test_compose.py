@@ -34,7 +34,10 @@ def test_measurements_of_a_segmentation_become_proposals_with_their_source():
 
 def test_mean_and_standard_deviation_stay_two_answers():
     answers = b.report(b.study(), b.tumour()).answers_of("ct.hu", "LMS-T1")
-    assert [(a.derivation.meaning, str(a.values[0].number)) for a in answers] == [("Mean", "61.2"), ("Standard Deviation", "24.4")]
+    assert [(a.derivation.meaning, str(a.values[0].number)) for a in answers] == [
+        ("Mean", "61.2"),
+        ("Standard Deviation", "24.4"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -149,6 +152,8 @@ def test_without_tissue_diagnosis_the_certainty_is_asked_and_with_one_it_is_not(
     report = b.report()
     assert "Certainty of the differential" in completeness(report, template).open_items
     base = report.answers[0]
-    proven = replace(base, item="ctx.dx_status", values=(CODES["ctx.dx_status.biopsy"],), subject="", status=Status.CONFIRMED)
+    proven = replace(
+        base, item="ctx.dx_status", values=(CODES["ctx.dx_status.biopsy"],), subject="", status=Status.CONFIRMED
+    )
     answered = replace(report, answers=(*report.answers, proven))
     assert "Certainty of the differential" not in completeness(answered, template).open_items

@@ -36,7 +36,9 @@ def test_the_protocol_name_speaks_where_the_description_does_not():
 
 
 def test_regions_come_from_terms_that_say_one_thing():
-    assert regions_of(b.study(b.series(2, BodyPartExamined="Abdomen Pelvis"), b.series(3, BodyPartExamined="EXTREMITY"))) == ("reg.abd_pelvis",)
+    assert regions_of(
+        b.study(b.series(2, BodyPartExamined="Abdomen Pelvis"), b.series(3, BodyPartExamined="EXTREMITY"))
+    ) == ("reg.abd_pelvis",)
 
 
 def test_a_series_in_words():

@@ -1,0 +1,255 @@
+"""One association that a peer opened: whether it is let in, what is negotiated, and how its requests are answered.
+
+Built on pynetdicom's acceptor. Its own storage service is not used: it accepts the first transfer syntax that a peer
+proposes, Deflated or unknown, answers some broken requests not at all, and hands data sets on decoded.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Protocol
+
+from pynetdicom import evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_ECHO, C_STORE, DimseServiceType
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.transport import AddressInformation, ThreadedAssociationServer
+
+from service.dimse import access, statuses
+from service.dimse.library import QuickSocket
+from service.dimse.syntaxes import IMPLICIT_LITTLE, VERIFICATION, is_storage_class, is_taken_syntax
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Who is at the other end: AE titles without padding, IP address."""
+
+    calling: str = ""
+    called: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A C-STORE response: the status, and for people the Error Comment (0000,0902)."""
+
+    status: int
+    comment: str = ""
+
+
+class House(Protocol):
+    """What an association asks of the receiver that it belongs to."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Say whether nothing more is to be begun."""
+        ...
+
+    def admit(self, peer: Peer) -> access.Access:
+        """Decide about an association."""
+        ...
+
+    def store(
+        self, peer: Peer, data_set: memoryview, *, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str
+    ) -> Answer:
+        """Keep an object, or say why not. Raises nothing."""
+        ...
+
+
+class Acceptor(Association):
+    """An association with a peer that called us.
+
+    Parameters
+    ----------
+    ae, server:
+        pynetdicom's, whose time-outs and sizes it takes over.
+    connection:
+        The accepted socket.
+    address:
+        Of the peer, as the socket tells it.
+    house:
+        Who decides.
+    log:
+        Where it is told.
+    """
+
+    def __init__(
+        self,
+        ae: ApplicationEntity,
+        server: ThreadedAssociationServer,
+        connection: socket.socket,
+        address: tuple[str, int],
+        house: House,
+        log: logging.Logger,
+    ) -> None:
+        super().__init__(ae, "acceptor")
+        # pynetdicom counts associations by this name
+        self.name = f"AcceptorThread@{address[0]}:{address[1]}"
+        self._server = server
+        self._house = house
+        self._log = log
+        self.peer = Peer(address=address[0])
+        self.granted = access.Access()
+        self.is_serving = self._told = False
+        self.served = self.failed = 0
+        self.set_socket(QuickSocket(self, client_socket=connection))
+        self.acceptor.maximum_length = ae.maximum_pdu_size
+        self.acceptor.ae_title = ae.ae_title
+        self.acceptor.address_info = AddressInformation.from_tuple(server.server_address)
+        self.acceptor.implementation_class_uid = ae.implementation_class_uid
+        self.acceptor.implementation_version_name = ae.implementation_version_name
+        self.requestor.address_info = AddressInformation.from_tuple(address)
+        self.bind(evt.EVT_REQUESTED, self._guarded(self._admit))
+        self.bind(evt.EVT_RELEASED, self._guarded(lambda: self._tell("released")))
+        self.bind(evt.EVT_ABORTED, self._guarded(lambda: self._tell("aborted")))
+
+    @property
+    def is_busy(self) -> bool:
+        """Say whether an object is on its way or being kept."""
+        return self.is_serving or self.dimse.message is not None or not self.dimse.msg_queue.empty()
+
+    def belongs_to(self, server: ThreadedAssociationServer) -> bool:
+        """Say whether ``server`` took the connection."""
+        return self._server is server
+
+    def cut(self) -> None:
+        """Close the connection without a word; returns at once."""
+        connection = self.dul.socket.socket if self.dul.socket else None
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.dul.kill_dul()
+
+    # --- being let in --------------------------------------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        """Decide while the A-ASSOCIATE-RQ waits, and say what may be negotiated."""
+        request = self.requestor.primitive
+        if not isinstance(request, A_ASSOCIATE):
+            self._reject(access.REJECTED_TRANSIENT, access.SOURCE_PRESENTATION, access.NO_REASON)
+            return
+        self.peer = Peer(
+            calling=str(request.calling_ae_title).strip(),
+            called=str(request.called_ae_title).strip(),
+            address=self.requestor.address,
+        )
+        decision = self._house.admit(self.peer)
+        if not decision.granted:
+            ids = {"failed": decision.failed, "why": decision.why, "address": self.peer.address}
+            self._log.warning("association_refused", extra={"ids": ids})
+            self._reject(decision.result, decision.source, decision.reason)
+            return
+        self.granted = decision
+        self.acceptor.supported_contexts = self._contexts(request.presentation_context_definition_list)
+
+    def _contexts(self, proposed: list[PresentationContext]) -> list[PresentationContext]:
+        """Return what we take of what is proposed, in the peer's order of preference.
+
+        pynetdicom answers each proposed context from it: accepted, abstract syntax not supported, or transfer syntaxes not
+        supported (PS3.8 Table 9-18).
+        """
+        wanted: dict[str, dict[str, None]] = {}
+        for context in proposed:
+            uid = str(context.abstract_syntax)
+            if uid == VERIFICATION:
+                # PS3.7 knows no status by which a C-ECHO could be refused
+                if self.granted.node is None or "echo" not in self.granted.node.may:
+                    continue
+            elif not is_storage_class(uid):
+                continue
+            taken = (str(t) for t in context.transfer_syntax if is_taken_syntax(str(t)))
+            wanted.setdefault(uid, {}).update(dict.fromkeys(taken))
+        # where no syntax is taken, one that was not proposed, so that the answer is about syntaxes and not about the class
+        return [build_context(uid, list(syntaxes) or [IMPLICIT_LITTLE]) for uid, syntaxes in wanted.items()]
+
+    def _reject(self, result: int, source: int, reason: int) -> None:
+        self.acse.send_reject(result, source, reason)
+        # returns when the answer has gone out
+        self.kill()
+
+    def _guarded(self, action: Callable[[], None]) -> Callable[[evt.Event], None]:
+        def handle(_: evt.Event) -> None:
+            try:
+                action()
+            except Exception:  # noqa: BLE001 - pynetdicom would go on as if it had been let in
+                self._log.exception("association_failed", extra={"ids": {"address": self.peer.address}})
+                self.cut()
+
+        return handle
+
+    def _tell(self, how: str) -> None:
+        if self._told:
+            return
+        self._told = True
+        ids = {"calling": self.peer.calling, "called": self.peer.called, "address": self.peer.address, "how": how}
+        self._log.info("association_ended", extra={"ids": {**ids, "served": self.served, "failed": self.failed}})
+
+    # --- serving -------------------------------------------------------------------------------------------------------
+
+    def _serve_request(self, msg: DimseServiceType, context_id: int) -> None:
+        """Answer one request; pynetdicom's hook, called on this association's own thread."""
+        self.is_serving = True
+        try:
+            context = self._accepted_cx.get(context_id)
+            if self._sent_release:
+                return
+            if context is not None and isinstance(msg, C_STORE) and msg.MessageID is not None:
+                self._store(msg, context, context_id)
+            elif context is not None and isinstance(msg, C_ECHO) and context.abstract_syntax == VERIFICATION:
+                super()._serve_request(msg, context_id)
+            else:
+                self._log.warning(
+                    "operation_refused", extra={"ids": {"calling": self.peer.calling, "operation": msg.msg_type}}
+                )
+                self.abort()
+                return
+        finally:
+            self.is_serving = False
+        if self._house.is_stopping:
+            self.abort()
+
+    def _store(self, request: C_STORE, context: PresentationContext, context_id: int) -> None:
+        answer = self._answer(request, context)
+        if answer.status == statuses.SUCCESS:
+            self.served += 1
+        else:
+            self.failed += 1
+        if not self.is_established:
+            return
+        response = C_STORE()
+        response.MessageIDBeingRespondedTo = request.MessageID
+        response.AffectedSOPClassUID = request.AffectedSOPClassUID
+        response.AffectedSOPInstanceUID = request.AffectedSOPInstanceUID
+        response.Status = answer.status
+        if answer.comment:
+            response.ErrorComment = statuses.error_comment(answer.comment)  # type: ignore[assignment]
+        self.dimse.send_msg(response, context_id)
+
+    def _answer(self, request: C_STORE, context: PresentationContext) -> Answer:
+        sop_class, sop_instance = request.AffectedSOPClassUID, request.AffectedSOPInstanceUID
+        data_set = request.DataSet
+        if sop_class is None or sop_instance is None or not isinstance(data_set, BytesIO):
+            return Answer(
+                status=statuses.MISTYPED_ARGUMENT, comment="the request names no SOP class, instance or data set"
+            )
+        if sop_class != context.abstract_syntax or sop_class == VERIFICATION:
+            return Answer(status=statuses.CLASS_NOT_SUPPORTED, comment="not the SOP class of its presentation context")
+        node = self.granted.node
+        if node is None or "store" not in node.may:
+            return Answer(status=statuses.NOT_AUTHORISED, comment="this node may not store here")
+        # a view, so that an object is in memory once
+        with data_set.getbuffer() as view:
+            return self._house.store(
+                self.peer,
+                view,
+                transfer_syntax_uid=str(context.transfer_syntax[0]),
+                sop_class_uid=str(sop_class),
+                sop_instance_uid=str(sop_instance),
+            )

@@ -1,0 +1,81 @@
+"""What this project needs of pynetdicom besides its defaults, in one place.
+
+pynetdicom logs data sets, pydicom quotes values in warnings: neither may reach a log here. And pynetdicom leaves sockets as the
+system makes them, and reads them in pieces of 4 KB.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Final
+
+import pydicom.config
+from pynetdicom import _config
+from pynetdicom.transport import AssociationSocket
+
+#: what we offer to take in one PDU (PS3.8 D.1); dcmtk's largest
+MAX_PDU: Final = 131072
+#: PDUs that claim more are not read: P-DATA-TF may not, and an A-ASSOCIATE-RQ with all contexts has a quarter of it
+LONGEST_PDU: Final = 1 << 20
+
+#: Linux only; it must be set again after each read
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+
+
+def configure() -> None:
+    """Keep values out of logs: pynetdicom's own events and errors, pydicom's warnings about what it reads. Once per process."""
+    _config.LOG_HANDLER_LEVEL = "none"
+    _config.LOG_REQUEST_IDENTIFIERS = False
+    _config.LOG_RESPONSE_IDENTIFIERS = False
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
+
+def tune(connection: socket.socket, timeout: float) -> None:
+    """Set what a DICOM connection needs: no waiting for more to send, a limit to silence, and a notice of dead peers."""
+    connection.settimeout(timeout)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    acknowledge_at_once(connection)
+
+
+def acknowledge_at_once(connection: socket.socket) -> None:
+    """Acknowledge what was read now, not in 40 ms: a sender with Nagle's algorithm waits that long for each small message."""
+    if _QUICKACK is not None:
+        connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+
+
+def read_exactly(connection: socket.socket, length: int) -> bytearray:
+    """Read ``length`` bytes; fewer where the peer closed the connection.
+
+    Raises
+    ------
+    OSError
+        The connection broke, nothing came for as long as its time-out, or the peer claims more than a PDU may hold.
+    """
+    if length > LONGEST_PDU:
+        msg = f"PDU of {length} bytes"
+        raise OSError(msg)
+    buffer = bytearray(length)
+    view = memoryview(buffer)
+    read = 0
+    while read < length:
+        count = connection.recv_into(view[read:])
+        acknowledge_at_once(connection)
+        if not count:
+            break
+        read += count
+    view.release()
+    del buffer[read:]
+    return buffer
+
+
+class QuickSocket(AssociationSocket):
+    """pynetdicom's socket with our way of reading it."""
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read ``nr_bytes`` from the peer."""
+        if self.socket is None:
+            raise OSError("the connection is closed")
+        return read_exactly(self.socket, nr_bytes)

@@ -1,0 +1,1 @@
+"""What is kept: the spool of received objects, and the tables. Importing this package alone brings in neither."""

@@ -1,0 +1,329 @@
+"""Received instances and the studies that they make."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from service.model.events import StudyEvent, StudyState
+from service.model.study import Header, Instance
+from service.read.facts_json import header_from_json, header_to_json, own_from_json, own_to_json
+from service.store import events
+from service.store.engine import changed
+from service.store.tables import HeaderRow, Installation, InstanceRow, StudyRow
+
+#: databases limit the number of values in one statement
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRecord:
+    """A study and where it stands, as it was when it was read."""
+
+    study_instance_uid: str
+    state: StudyState
+    revision: int
+    completed_revision: int
+    instance_count: int
+    first_received_at: dt.datetime
+    last_received_at: dt.datetime
+    burst_started_at: dt.datetime
+    accession_number: str
+    calling_ae: str
+    called_ae: str
+    source_address: str
+    completion_reason: str
+    forced: bool
+    flag: str
+    crashes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyArrival:
+    """What a batch brought to one study: ``revision`` is the study's new one."""
+
+    study_instance_uid: str
+    new_instances: int
+    revision: int
+
+
+def installation(session: Session, at: dt.datetime) -> str:
+    """Return the identity of this installation, made once and kept."""
+    row = session.scalars(select(Installation)).first()
+    if row is None:
+        row = Installation(id=str(uuid.uuid4()), created_at=at)
+        session.add(row)
+        session.flush()
+    return row.id
+
+
+def add_instances(session: Session, instances: Sequence[Instance], at: dt.datetime) -> tuple[StudyArrival, ...]:
+    """Add what is not known yet; what is known changes nothing.
+
+    A study's revision goes up once if the batch brought something new to it. Of a study that counted as complete, the completion
+    clock starts again.
+    """
+    unique = {i.sop_instance_uid: i for i in reversed(instances)}
+    known = _known(session, unique)
+    new = [i for uid, i in sorted(unique.items()) if uid not in known]
+    by_study: dict[str, list[Instance]] = defaultdict(list)
+    for instance in new:
+        by_study[instance.study_instance_uid].append(instance)
+    arrivals = tuple(_touch(session, uid, members, at) for uid, members in sorted(by_study.items()))
+    if new:
+        hashes = _headers(session, new)
+        session.execute(insert(InstanceRow), [_row(i, hashes[id(i.header)], at) for i in new])
+    return arrivals
+
+
+def _headers(session: Session, instances: Sequence[Instance]) -> dict[int, str]:
+    """Store each distinct header once; return id of the header object → hash."""
+    texts: dict[str, str] = {}
+    hashes: dict[int, str] = {}
+    for header in {id(i.header): i.header for i in instances}.values():
+        text = header_to_json(header)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        hashes[id(header)] = digest
+        texts[digest] = text
+    known: set[str] = set()
+    for chunk in _chunks(sorted(texts)):
+        known.update(session.scalars(select(HeaderRow.hash).where(HeaderRow.hash.in_(chunk))))
+    missing = [{"hash": h, "facts": t} for h, t in sorted(texts.items()) if h not in known]
+    if missing:
+        session.execute(insert(HeaderRow), missing)
+    return hashes
+
+
+def _row(instance: Instance, header_hash: str, at: dt.datetime) -> dict[str, object]:
+    return {
+        "sop_instance_uid": instance.sop_instance_uid,
+        "study_instance_uid": instance.study_instance_uid,
+        "series_instance_uid": instance.series_instance_uid,
+        "sop_class_uid": instance.sop_class_uid,
+        "transfer_syntax_uid": instance.transfer_syntax_uid,
+        "header_hash": header_hash,
+        "own": own_to_json(instance.own),
+        "received_at": instance.received_at or at,
+        "calling_ae": instance.calling_ae[:16],
+        "called_ae": instance.called_ae[:16],
+        "source_address": instance.source_address[:64],
+        "path": instance.path,
+    }
+
+
+def _known(session: Session, uids: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    for chunk in _chunks(sorted(uids)):
+        found.update(
+            session.scalars(select(InstanceRow.sop_instance_uid).where(InstanceRow.sop_instance_uid.in_(chunk)))
+        )
+    return found
+
+
+def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (values[i : i + _CHUNK] for i in range(0, len(values), _CHUNK))
+
+
+def _touch(session: Session, uid: str, members: list[Instance], at: dt.datetime) -> StudyArrival:
+    """Make or move on the study that ``members`` belong to."""
+    times = [m.received_at or at for m in members]
+    newest = max(members, key=lambda m: (m.received_at or at, m.sop_instance_uid))
+    row = session.get(StudyRow, uid)
+    if row is None:
+        row = StudyRow(
+            study_instance_uid=uid,
+            state=StudyState.RECEIVED.value,
+            revision=0,
+            instance_count=0,
+            first_received_at=min(times),
+            last_received_at=max(times),
+            burst_started_at=min(times),
+            accession_number="",
+        )
+        session.add(row)
+    elif row.completed_revision == row.revision and row.revision:
+        events.append(session, uid, StudyEvent.REOPENED, at)
+        row.burst_started_at = min(times)
+        row.state = StudyState.RECEIVED.value
+    row.revision += 1
+    row.instance_count += len(members)
+    row.last_received_at = max(row.last_received_at, *times)
+    row.first_received_at = min(row.first_received_at, *times)
+    row.calling_ae = newest.calling_ae[:16]
+    row.called_ae = newest.called_ae[:16]
+    row.source_address = newest.source_address[:64]
+    accession = max((m.header.text("AccessionNumber") for m in members), default="")
+    row.accession_number = row.accession_number or accession[:64]
+    row.crashes = 0
+    _tell_arrivals(session, uid, members, at)
+    session.flush()
+    return StudyArrival(study_instance_uid=uid, new_instances=len(members), revision=row.revision)
+
+
+def _tell_arrivals(session: Session, uid: str, members: list[Instance], at: dt.datetime) -> None:
+    ways: dict[tuple[str, str, str], list[Instance]] = defaultdict(list)
+    for member in members:
+        ways[(member.calling_ae, member.called_ae, member.source_address)].append(member)
+    for (calling, called, address), group in sorted(ways.items()):
+        arrived = max(m.received_at or at for m in group)
+        events.append(
+            session,
+            uid,
+            StudyEvent.INSTANCES_INDEXED,
+            arrived,
+            count=len(group),
+            calling_ae=calling,
+            called_ae=called,
+            address=address,
+        )
+
+
+def load_instances(session: Session, study_instance_uid: str) -> list[Instance]:
+    """Return the instances of a study; those of one header share the object."""
+    headers: dict[str, Header] = {}
+    # columns, not objects: a study of 10,000 instances is read each time it is composed
+    rows = session.execute(
+        select(*InstanceRow.__table__.columns, HeaderRow.facts)
+        .join(HeaderRow, HeaderRow.hash == InstanceRow.header_hash)
+        .where(InstanceRow.study_instance_uid == study_instance_uid)
+        .order_by(InstanceRow.sop_instance_uid)
+    )
+    found = []
+    for row in rows:
+        header = headers.get(row.header_hash)
+        if header is None:
+            header = headers[row.header_hash] = header_from_json(row.facts)
+        found.append(
+            Instance(
+                study_instance_uid=row.study_instance_uid,
+                series_instance_uid=row.series_instance_uid,
+                sop_instance_uid=row.sop_instance_uid,
+                sop_class_uid=row.sop_class_uid,
+                transfer_syntax_uid=row.transfer_syntax_uid,
+                header=header,
+                own=own_from_json(row.own),
+                received_at=row.received_at,
+                calling_ae=row.calling_ae,
+                called_ae=row.called_ae,
+                source_address=row.source_address,
+                path=row.path,
+            )
+        )
+    return found
+
+
+def instance_uids(session: Session, study_instance_uid: str) -> frozenset[str]:
+    """Return the SOP Instance UIDs that we hold of a study."""
+    return frozenset(
+        session.scalars(
+            select(InstanceRow.sop_instance_uid).where(InstanceRow.study_instance_uid == study_instance_uid)
+        )
+    )
+
+
+def known_paths(session: Session) -> frozenset[str]:
+    """Return the path of every indexed file: what the spool has beside these was not indexed yet."""
+    return frozenset(session.scalars(select(InstanceRow.path)))
+
+
+def get_study(session: Session, study_instance_uid: str) -> StudyRecord | None:
+    """Return a study, or None."""
+    row = session.get(StudyRow, study_instance_uid, populate_existing=True)
+    return _record(row) if row else None
+
+
+def list_studies(session: Session, *, state: StudyState | None = None, limit: int = 100) -> tuple[StudyRecord, ...]:
+    """Return studies, newest arrival first."""
+    query = select(StudyRow).order_by(StudyRow.last_received_at.desc(), StudyRow.study_instance_uid).limit(limit)
+    if state is not None:
+        query = query.where(StudyRow.state == state.value)
+    return tuple(_record(r) for r in session.scalars(query))
+
+
+def find_by_accession(session: Session, accession_number: str) -> tuple[str, ...]:
+    """Return the studies with an accession number."""
+    query = select(StudyRow.study_instance_uid).where(StudyRow.accession_number == accession_number)
+    return tuple(session.scalars(query.order_by(StudyRow.study_instance_uid)))
+
+
+def count_states(session: Session) -> dict[StudyState, int]:
+    """Return how many studies stand where."""
+    rows = session.execute(select(StudyRow.state, func.count()).group_by(StudyRow.state))
+    return {StudyState(state): count for state, count in rows}
+
+
+def unfinished(session: Session) -> tuple[StudyRecord, ...]:
+    """Return the studies whose newest revision nobody has completed yet."""
+    rows = session.scalars(select(StudyRow).where(StudyRow.completed_revision < StudyRow.revision))
+    return tuple(_record(r) for r in rows)
+
+
+def complete(session: Session, study_instance_uid: str, revision: int, *, reason: str, forced: bool) -> bool:
+    """Count ``revision`` as complete, once; false where the study has moved on, or already counts as complete."""
+    done = session.execute(
+        update(StudyRow)
+        .where(
+            StudyRow.study_instance_uid == study_instance_uid,
+            StudyRow.revision == revision,
+            StudyRow.completed_revision < revision,
+        )
+        .values(
+            completed_revision=revision,
+            state=StudyState.COMPLETE.value,
+            completion_reason=reason,
+            forced=forced,
+            crashes=0,
+        )
+    )
+    return changed(done)
+
+
+def set_state(session: Session, study_instance_uid: str, state: StudyState) -> None:
+    """Say where a study stands."""
+    session.execute(update(StudyRow).where(StudyRow.study_instance_uid == study_instance_uid).values(state=state.value))
+
+
+def set_flag(session: Session, study_instance_uid: str, why: str) -> None:
+    """Say why a person has to look at a study; an empty text takes the flag away."""
+    session.execute(update(StudyRow).where(StudyRow.study_instance_uid == study_instance_uid).values(flag=why))
+
+
+def count_crash(session: Session, study_instance_uid: str) -> int:
+    """Count one more start of the composing of a study, and return how many there were; `clear_crashes` when it ended."""
+    session.execute(
+        update(StudyRow).where(StudyRow.study_instance_uid == study_instance_uid).values(crashes=StudyRow.crashes + 1)
+    )
+    return session.scalar(select(StudyRow.crashes).where(StudyRow.study_instance_uid == study_instance_uid)) or 0
+
+
+def clear_crashes(session: Session, study_instance_uid: str) -> None:
+    """Forget the starts that `count_crash` counted."""
+    session.execute(update(StudyRow).where(StudyRow.study_instance_uid == study_instance_uid).values(crashes=0))
+
+
+def _record(row: StudyRow) -> StudyRecord:
+    return StudyRecord(
+        study_instance_uid=row.study_instance_uid,
+        state=StudyState(row.state),
+        revision=row.revision,
+        completed_revision=row.completed_revision,
+        instance_count=row.instance_count,
+        first_received_at=row.first_received_at,
+        last_received_at=row.last_received_at,
+        burst_started_at=row.burst_started_at,
+        accession_number=row.accession_number,
+        calling_ae=row.calling_ae,
+        called_ae=row.called_ae,
+        source_address=row.source_address,
+        completion_reason=row.completion_reason,
+        forced=row.forced,
+        flag=row.flag,
+        crashes=row.crashes,
+    )

@@ -1,0 +1,349 @@
+"""The spool: where received objects lie. It is the truth about receipt, and needs no database.
+
+An object is acknowledged after this, in this order, each step of which a crash may follow:
+
+1. its bytes are written to a temporary file in ``incoming/`` and flushed;
+2. the file is linked to ``instances/ab/cd/<key>.dcm``, never over an existing one. The key is the SHA-256 of the SOP Instance
+   UID alone: no text of a peer's ever becomes a name, and the same UID under another study meets the first;
+3. the temporary name is moved to ``new/<key>``, where the indexer finds it;
+4. the folders that name the object are flushed.
+
+``new/`` itself is not flushed: after a power failure ``prepare`` finds the second name where it was before, in ``incoming/``, and
+moves it again; and the indexer reads every file without a row when it starts. So no state is reached in which an acknowledged
+object is forgotten, and none in which half an object has a name.
+
+The same SOP Instance UID again:
+
+* same transfer syntax, same bytes: nothing changes (``DUPLICATE``);
+* another transfer syntax: the first stays (``OTHER_SYNTAX``); lossy or not, one rendition is what we need;
+* same transfer syntax, other bytes: the first stays, the second goes to ``quarantine/`` with a note of why (``CONFLICT``). The
+  sender is answered 0000H all the same. That is true: both are kept durably, which is all that success promises (PS3.4 B.2.3).
+  A failure would be harm: a PACS repeats a failed C-STORE for hours, and holds up whatever stands behind it in its queue, for
+  a matter that only a person can settle. The receiver logs it as an error, and ``quarantined`` lists it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import fcntl
+import hashlib
+import logging
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from heapq import nsmallest
+from pathlib import Path
+from typing import Final, Literal
+
+from service.errors import ConfigurationError, InputError, Refused, StoreUnavailable
+from service.store.disk import Piece, digest_from, flush_folder, same_bytes, write_all
+from service.store.file_meta import FileMeta, StoredMeta, read_meta
+from service.store.quarantine import Quarantine, Quarantined
+
+__all__ = ["FileMeta", "Outcome", "Quarantined", "Receipt", "Spool", "StoredMeta", "key_of", "read_meta"]
+
+_log = logging.getLogger("lms_sr.spool")
+
+#: Refused: Out of Resources (PS3.4 Table B.2-1): the sender tries again later
+OUT_OF_RESOURCES: Final = 0xA700
+_KEY_LENGTH = 64
+_FOLDERS = ("incoming", "new", "instances", "quarantine")
+
+
+class Outcome(StrEnum):
+    """What became of a received object; all of them are answered with success."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    OTHER_SYNTAX = "other_syntax"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The outcome, and the key of the object that is kept; for a conflict also where the second one went.
+
+    ``first_time`` is false for a conflict that came before with the same bytes: it is kept, and told, once.
+    """
+
+    outcome: Outcome
+    key: str
+    quarantined: Path | None = None
+    first_time: bool = True
+
+
+def key_of(sop_instance_uid: str) -> str:
+    """Return the key under which the instance lies: 64 hexadecimal digits."""
+    return hashlib.sha256(sop_instance_uid.encode()).hexdigest()
+
+
+class Spool:
+    """Received objects on disk.
+
+    Safe for use from several threads, and several processes on one file system.
+
+    Parameters
+    ----------
+    root:
+        The folder; made by ``prepare`` where it does not exist.
+    durability:
+        ``commit``: what was acknowledged survives a power failure. ``write``: it survives the end of the process, and what the
+        operating system had not yet written is lost with the power.
+    reserve_mb:
+        Megabytes (1e6 bytes) of free space below which nothing more is taken.
+    """
+
+    def __init__(self, root: Path, *, durability: Literal["commit", "write"] = "commit", reserve_mb: int = 0) -> None:
+        self.root = root
+        self._sync = durability == "commit"
+        self._reserve = reserve_mb * 1_000_000
+        self._incoming, self._new, self._instances, aside = (root / name for name in _FOLDERS)
+        self._quarantine = Quarantine(aside, self._incoming, sync=self._sync)
+        #: leaf folders whose names are known to be on the disk
+        self._durable: set[Path] = set()
+
+    def prepare(self) -> None:
+        """Make the folders, see that they can be used, and clear away what a crash left behind.
+
+        Raises
+        ------
+        ConfigurationError
+            The folder cannot be made or written, its file system knows no links, or its parts lie on different ones.
+        """
+        try:
+            for folder in (self.root, *(self.root / name for name in _FOLDERS)):
+                folder.mkdir(mode=0o700, parents=folder is self.root, exist_ok=True)
+            devices = {(self.root / name).stat().st_dev for name in _FOLDERS}
+            probe = self.root / f"probe.{secrets.token_hex(8)}"
+            linked = self._incoming / probe.name
+            try:
+                probe.write_bytes(b"")
+                os.link(probe, linked)
+            finally:
+                probe.unlink(missing_ok=True)
+                linked.unlink(missing_ok=True)
+            if self._sync:
+                flush_folder(self.root)
+            self._sweep()
+        except OSError as error:
+            msg = (
+                f"spool {self.root} cannot be used ({error.strerror or type(error).__name__}): let the service's user write there, "
+                "or name another folder in [storage] spool"
+            )
+            raise ConfigurationError(msg) from error
+        if len(devices) > 1:
+            msg = f"spool {self.root}: its folders lie on different file systems; [storage] spool must be one"
+            raise ConfigurationError(msg)
+
+    def receive(self, parts: Piece | Iterable[Piece], meta: FileMeta, *, at: dt.datetime | None = None) -> Receipt:
+        """Keep an object.
+
+        Parameters
+        ----------
+        parts:
+            The data set as received, whole or in pieces; not copied.
+        meta:
+            Whose it is, how it is encoded, and who sent it.
+        at:
+            When it came (aware); becomes the file's time. None: now, by the file system.
+
+        Raises
+        ------
+        Refused
+            A700: the reserve of free space is reached, or the disk does not take it. Nothing is left behind.
+        """
+        key = key_of(meta.sop_instance_uid)
+        try:
+            self._check_reserve()
+            return self._keep(key, [parts] if isinstance(parts, Piece) else parts, meta, at)
+        except (OSError, InputError, StoreUnavailable) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+            _log.error("spool_write_failed", extra={"ids": {"key": key, "reason": reason}})
+            msg = f"spool: {reason}"
+            raise Refused(msg, OUT_OF_RESOURCES) from error
+
+    def arrivals(self, limit: int = 1000) -> list[str]:
+        """Return the keys that the indexer has not seen, oldest first, at most ``limit`` of them."""
+        found: list[tuple[int, str]] = []
+        with os.scandir(self._new) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    if _is_key(entry.name):
+                        found.append((entry.stat().st_mtime_ns, entry.name))
+        return [name for _, name in nsmallest(limit, found)]
+
+    def indexed(self, keys: Iterable[str]) -> None:
+        """Take ``keys`` out of the arrivals; the objects stay."""
+        for key in keys:
+            (self._new / _checked(key)).unlink(missing_ok=True)
+
+    def all_keys(self) -> Iterator[str]:
+        """Iterate over the keys of all objects, in order."""
+        for first in sorted(p for p in self._instances.iterdir() if p.is_dir()):
+            for second in sorted(p for p in first.iterdir() if p.is_dir()):
+                yield from sorted(p.stem for p in second.iterdir() if p.suffix == ".dcm" and _is_key(p.stem))
+
+    def path(self, key: str) -> Path:
+        """Return where the object lies, or would lie."""
+        _checked(key)
+        return self._instances / key[:2] / key[2:4] / f"{key}.dcm"
+
+    def read(self, key: str) -> bytes:
+        """Return the object's file (PS3.10).
+
+        Raises
+        ------
+        StoreUnavailable
+            It is not there, or cannot be read.
+        """
+        try:
+            return self.path(key).read_bytes()
+        except OSError as error:
+            msg = f"spool: {key} cannot be read: {error.strerror or type(error).__name__}"
+            raise StoreUnavailable(msg) from error
+
+    def quarantined(self) -> list[Quarantined]:
+        """Return what was put aside, oldest first."""
+        return self._quarantine.list()
+
+    # --- receiving -----------------------------------------------------------------------------------------------------
+
+    def _check_reserve(self) -> None:
+        disk = os.statvfs(self.root)
+        if disk.f_bavail * disk.f_frsize < self._reserve:
+            _log.error("spool_reserve_reached", extra={"ids": {"reserve_mb": self._reserve // 1_000_000}})
+            msg = "spool: the disk reserve is reached"
+            raise Refused(msg, OUT_OF_RESOURCES)
+
+    def _keep(self, key: str, parts: Iterable[Piece], meta: FileMeta, at: dt.datetime | None) -> Receipt:
+        temporary = self._incoming / f"{key}.{secrets.token_hex(8)}"
+        final = self.path(key)
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            # held while the file has its temporary name: `_sweep` leaves what is held alone
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            head = meta.encode()
+            write_all(fd, head)
+            for part in parts:
+                write_all(fd, part)
+            if at is not None:
+                ns = int(at.timestamp() * 1_000_000) * 1000
+                os.utime(fd, ns=(ns, ns))
+            if not final.exists():
+                if self._sync:
+                    os.fsync(fd)
+                if self._link(temporary, final):
+                    self._announce(temporary, key)
+                    self._settle(final)
+                    return Receipt(outcome=Outcome.STORED, key=key)
+            receipt = self._again(fd, temporary, final, meta, len(head))
+            # success promises what the first sender was promised, even where its thread has come no further than the link
+            self._announce_unfinished(temporary, key)
+            self._settle(final)
+            return receipt
+        finally:
+            # a file that is linked and could not be announced keeps its temporary name: by it, the next attempt or start goes on
+            if not self._was_linked(fd, temporary):
+                temporary.unlink(missing_ok=True)
+            os.close(fd)
+
+    @staticmethod
+    def _link(temporary: Path, final: Path) -> bool:
+        """Give the file its name; False where another one has it."""
+        try:
+            try:
+                os.link(temporary, final)
+            except FileNotFoundError:
+                # one level at a time, so that a spool whose disk has gone is not made anew on another one
+                for folder in (final.parent.parent, final.parent):
+                    with suppress(FileExistsError):
+                        folder.mkdir(mode=0o700)
+                os.link(temporary, final)
+        except FileExistsError:
+            return False
+        return True
+
+    def _announce(self, temporary: Path, key: str) -> None:
+        # another thread that received the same object may have done it
+        with suppress(FileNotFoundError):
+            temporary.rename(self._new / key)
+
+    def _announce_unfinished(self, own: Path, key: str) -> None:
+        for path in self._incoming.glob(f"{key}.*"):
+            with suppress(FileNotFoundError):
+                if path != own and path.stat().st_ino == self.path(key).stat().st_ino:
+                    self._announce(path, key)
+
+    def _settle(self, final: Path) -> None:
+        if not self._sync:
+            return
+        leaf = final.parent
+        flush_folder(leaf)
+        if leaf not in self._durable:
+            flush_folder(leaf.parent)
+            flush_folder(self._instances)
+            self._durable.add(leaf)
+
+    def _again(self, fd: int, temporary: Path, final: Path, meta: FileMeta, offset: int) -> Receipt:
+        """Decide about an object whose SOP Instance UID is known."""
+        key = final.stem
+        held = read_meta(final)
+        if held.transfer_syntax_uid != meta.transfer_syntax_uid:
+            return Receipt(outcome=Outcome.OTHER_SYNTAX, key=key)
+        if held.sop_class_uid == meta.sop_class_uid and same_bytes(fd, offset, final, held.dataset_offset):
+            return Receipt(outcome=Outcome.DUPLICATE, key=key)
+        reason = "another object with this SOP Instance UID and other content was received first"
+        aside, new = self._quarantine.put(fd, temporary, key, digest_from(fd, offset), meta, reason)
+        return Receipt(outcome=Outcome.CONFLICT, key=key, quarantined=aside, first_time=new)
+
+    # --- after a crash -------------------------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        """Clear ``incoming/``: finish what was linked already, remove what was never acknowledged.
+
+        Files that a living process holds are left alone.
+        """
+        finished = removed = 0
+        for path in list(self._incoming.iterdir()):
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._was_linked(fd, path):
+                    self._announce(path, path.name[:_KEY_LENGTH])
+                    finished += 1
+                else:
+                    path.unlink(missing_ok=True)
+                    removed += 1
+            except BlockingIOError:
+                continue
+            finally:
+                os.close(fd)
+        if finished or removed:
+            _log.warning("spool_swept", extra={"ids": {"finished": finished, "removed": removed}})
+
+    def _was_linked(self, fd: int, path: Path) -> bool:
+        key = path.name[:_KEY_LENGTH]
+        here = os.fstat(fd)
+        if not _is_key(key) or not stat.S_ISREG(here.st_mode) or here.st_nlink < 2:  # noqa: PLR2004 - itself and another
+            return False
+        try:
+            return here.st_ino == self.path(key).stat().st_ino
+        except FileNotFoundError:
+            return False
+
+
+def _is_key(name: str) -> bool:
+    return len(name) == _KEY_LENGTH and all(c in "0123456789abcdef" for c in name)
+
+
+def _checked(key: str) -> str:
+    if not _is_key(key):
+        raise ValueError("a key is 64 lower-case hexadecimal digits")
+    return key
