@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from typing import Final
 
 import pydicom.config
@@ -46,13 +47,18 @@ def acknowledge_at_once(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
 
-def read_exactly(connection: socket.socket, length: int) -> bytearray:
+def read_exactly(connection: socket.socket, length: int, *, deadline: float | None = None) -> bytearray:
     """Read ``length`` bytes; fewer where the peer closed the connection.
+
+    Parameters
+    ----------
+    deadline:
+        On ``time.monotonic``; None: only the connection's own time-out counts, for each piece.
 
     Raises
     ------
     OSError
-        The connection broke, nothing came for as long as its time-out, or the peer claims more than a PDU may hold.
+        The connection broke, it took too long (``TimeoutError``), or the peer claims more than a PDU may hold.
     """
     if length > LONGEST_PDU:
         msg = f"PDU of {length} bytes"
@@ -61,6 +67,9 @@ def read_exactly(connection: socket.socket, length: int) -> bytearray:
     view = memoryview(buffer)
     read = 0
     while read < length:
+        if deadline is not None:
+            # zero would mean: do not wait at all, and answer otherwise than with a time-out
+            connection.settimeout(max(0.001, deadline - time.monotonic()))
         count = connection.recv_into(view[read:])
         acknowledge_at_once(connection)
         if not count:

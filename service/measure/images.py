@@ -18,6 +18,9 @@ from service.read.segmentation import ImageReference, PlaneGeometry, Segmentatio
 
 OpenFile = Callable[[Instance], Path]
 
+#: how much further away than others an image may lie that a frame names
+_NAMED_NEAR = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceImage:
@@ -56,8 +59,11 @@ class Source:
         """
         normal = normal_of(plane)
         depths, there = self._depths(normal)
-        at = there[np.abs(depths[there] - normal @ np.array(plane.origin)) <= near]
-        if at.size > 1:
+        away = np.abs(depths[there] - normal @ np.array(plane.origin))
+        at = there[away <= near]
+        if at.size != 1:
+            # several in one plane; or none, where positions were rounded: then one that is named and not far
+            at = there[away <= (near if at.size else _NAMED_NEAR * near)]
             at = at[[any(_is_named(self.images[i], n) for n in named) for i in at]]
         return self.images[at[0]] if at.size == 1 else None
 

@@ -151,7 +151,8 @@ class Item:
             with quiet():
                 value = self._dataset[tag].value
             return tuple(Item(d, self._codec) for d in value) if isinstance(value, pydicom.Sequence) else ()
-        except UNREADABLE:
+        except (*UNREADABLE, OSError):
+            # the bytes are in memory: pydicom says OSError where they end too early
             return ()
 
     def item(self, keyword: str) -> Item:
@@ -247,6 +248,12 @@ def _open(stream: BinaryIO, name: str, tags: list[int], *, pixels: bool) -> tupl
             if deflated:
                 stream = io.BytesIO(bytes(_PREAMBLE) + b"DICM" + _inflate(stream.read(_LONGEST_INFLATED), head))
             dataset = pydicom.dcmread(stream, stop_before_pixels=not pixels, specific_tags=list(tags) or None)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # not the disk's: pydicom's, where a sequence ends too early
+        msg = f"{name} cannot be parsed as DICOM: it ends too early"
+        raise InputError(msg) from error
     except UNREADABLE as error:
         msg = f"{name} cannot be parsed as DICOM: {_reason(error)}"
         raise InputError(msg) from error
