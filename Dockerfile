@@ -9,9 +9,9 @@ WORKDIR /src
 # the requirements first: they change seldom, and their layer is the large one
 COPY requirements.lock requirements-build.lock ./
 RUN python -m venv /opt/lms-sr \
-    && /opt/lms-sr/bin/pip install --require-hashes --only-binary :all: -r requirements.lock \
+    && /opt/lms-sr/bin/pip install --no-deps --require-hashes --only-binary :all: -r requirements.lock \
     && python -m venv /opt/build \
-    && /opt/build/bin/pip install --require-hashes -r requirements-build.lock
+    && /opt/build/bin/pip install --no-deps --require-hashes -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY service service
 COPY sr_templates sr_templates

@@ -27,7 +27,8 @@ $(VENV)/.python:
 
 $(VENV)/.requirements: requirements-dev.lock $(VENV)/.python
 	@echo "installing the locked requirements (a minute or two the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@# --no-deps: the lock is complete, and an older pip looks for an extra of a locked package anew (coverage[toml]) and fails
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
 $(VENV)/.installed: pyproject.toml $(VENV)/.requirements

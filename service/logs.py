@@ -126,7 +126,7 @@ def _error(error: BaseException) -> dict[str, object]:
 
 def _module(path: str) -> str:
     for mark in ("/site-packages/", "/service/"):
-        head, found, tail = path.rpartition(mark)
+        _, found, tail = path.rpartition(mark)
         if found:
             return tail if mark == "/site-packages/" else f"service/{tail}"
     return path.rpartition("/")[2]

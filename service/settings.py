@@ -86,7 +86,7 @@ class Database(Section):
 
     url: SecretStr = Field(
         default=SecretStr("sqlite:///lms-sr-data/lms-sr.db"),
-        description="SQLAlchemy URL: sqlite:///FILE or postgresql+psycopg://…",
+        description="sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME",
     )
 
 

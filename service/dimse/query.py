@@ -18,7 +18,7 @@ from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.dsutils import decode, encode
 
 from service.dimse import statuses
-from service.dimse.requestor import Accepted, Proposal, Requestor
+from service.dimse.requestor import GARBAGE, Accepted, Proposal, Requestor
 from service.dimse.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from service.errors import PeerUnavailable, Rejected
 from service.settings import Node, Settings
@@ -81,7 +81,7 @@ def has_instance(settings: Settings, node: Node, study_uid: str, series_uid: str
     """
     keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid, "SOPInstanceUID": sop_instance_uid}
     with _Inquiry(settings, node) as inquiry:
-        return any(True for _ in inquiry.ask("IMAGE", **keys))
+        return any(_uid(answer, "SOPInstanceUID") == sop_instance_uid for answer in inquiry.ask("IMAGE", **keys))
 
 
 def find_reports(settings: Settings, node: Node, study_uid: str, series_uids: Iterable[str]) -> tuple[Found, ...]:
@@ -152,12 +152,19 @@ class _Inquiry:
             if status not in _PENDING:
                 self._conclude(status)
                 return
-            answer = decode(response.Identifier or BytesIO(), implicit, True)  # noqa: FBT003 - pynetdicom's signature
+            answer = self._decoded(response.Identifier or BytesIO(), implicit=implicit)
             if all(_uid(answer, key) in ("", keys[key]) for key in _UNIQUE if keys.get(key)):
                 yield answer
         self._peer.cancel(message_id, context)
         msg = f"{self._peer} gives more than {MAX_ANSWERS} answers to one C-FIND"
         raise Rejected(msg)
+
+    def _decoded(self, stream: BytesIO, *, implicit: bool) -> Dataset:
+        try:
+            return decode(stream, implicit, True)
+        except GARBAGE as error:
+            msg = f"{self._peer} answers C-FIND with something that is no data set"
+            raise PeerUnavailable(msg) from error
 
     def _conclude(self, status: int) -> None:
         """Take the last status (PS3.4 C.4.1.1.4)."""
@@ -178,7 +185,7 @@ def _question(level: str, keys: dict[str, str], *, implicit: bool) -> C_FIND:
     request = C_FIND()
     request.AffectedSOPClassUID = UID(STUDY_ROOT_FIND)
     request.Priority = 0
-    request.Identifier = BytesIO(encode(identifier, implicit, True) or b"")  # noqa: FBT003 - pynetdicom's signature
+    request.Identifier = BytesIO(encode(identifier, implicit, True) or b"")
     return request
 
 
@@ -190,5 +197,5 @@ def _uid(answer: Dataset, keyword: str) -> str:
 def _whole(answer: Dataset, keyword: str) -> int | None:
     try:
         return int(str(answer.get(keyword)))
-    except ValueError:
+    except (ValueError, TypeError, ArithmeticError):
         return None

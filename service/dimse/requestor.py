@@ -40,7 +40,7 @@ _CONNECT_TIMEOUT = 10.0
 #: seconds to wait for the answer to A-RELEASE-RQ
 _RELEASE_TIMEOUT = 5.0
 #: what pynetdicom raises on bytes that are not what they should be
-_GARBAGE = (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError, struct.error)
+GARBAGE = (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError, struct.error)
 
 _PDUS: Final = {
     0x02: pdus.A_ASSOCIATE_AC,
@@ -206,7 +206,7 @@ class Requestor:
                 raise PeerUnavailable(msg)
             try:
                 self._take(pdu.to_primitive())
-            except _GARBAGE as error:
+            except GARBAGE as error:
                 raise self._broken("answers with something that is no DICOM message") from error
 
     # --- messages ------------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ class Requestor:
                 for result in granted.presentation_context_definition_results_list
                 if result.result == 0
             )
-        except _GARBAGE as error:
+        except GARBAGE as error:
             raise self._broken("answers our association request with something that is none") from error
 
     def _refused(self, answer: pdus.A_ASSOCIATE_RJ) -> NoReturn:
@@ -349,7 +349,7 @@ class Requestor:
         pdu: _Pdu = _PDUS[head[0]]()
         try:
             pdu.decode(bytes(head + body))
-        except _GARBAGE as error:
+        except GARBAGE as error:
             raise self._broken("answers with something that is no DICOM") from error
         return pdu
 

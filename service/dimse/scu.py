@@ -186,7 +186,7 @@ class Sender:
         if not isinstance(response, C_STORE) or response.Status is None:
             msg = f"{self._peer} answers C-STORE without a status: whether it holds {sop_instance_uid} is unknown"
             raise OutcomeUnknown(msg)
-        return StoreOutcome(status=response.Status, comment=str(response.ErrorComment or ""))
+        return StoreOutcome(status=response.Status, comment=str(response.ErrorComment or ""))  # type: ignore[redundant-expr]
 
     def _encoded(
         self, sop_class_uid: str, transfer_syntax_uid: str, part10: bytes

@@ -180,7 +180,12 @@ def _one_per_place(parts: list[_Part], slabs: Slabs) -> list[_Part]:
         other = kept.setdefault(at, part)
         if other is part:
             continue
-        same = (other.row, other.column, other.plane) == (part.row, part.column, part.plane)
+        same = (other.row, other.column, other.plane, other.frame.sources) == (
+            part.row,
+            part.column,
+            part.plane,
+            part.frame.sources,
+        )
         if other.frame.dimensions != part.frame.dimensions:
             raise InputError("the segment has several masks in one plane (several times or parameters): none is chosen")
         if not same or not np.array_equal(other.mask, part.mask):

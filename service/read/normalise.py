@@ -131,7 +131,8 @@ class _Mender:
                 value = clean(text)
                 if value:
                     votes[witness.image].append((value, witness.count))
-                elif text.strip():
+                elif text.strip(" ^="):
+                    # (a name of delimiters alone is an empty one)
                     self.invalid.add(name)
         if len({v for tier in votes.values() for v, _ in tier}) > 1:
             self.disagreeing.add(name)
@@ -286,7 +287,7 @@ def _patient(
         (_issuer(w.header), w.count) for w in own
     )
     name = mender.pick(own, "PatientName", "patient's name", clean_name)
-    if not name.isascii() and not any(w.header.text("SpecificCharacterSet") for w in own):
+    if not name.isascii() and not any(any(w.header.texts("SpecificCharacterSet")) for w in own):
         mender.further.add("The patient's name has letters for which no character set is declared: it may be misspelt")
     if "\N{REPLACEMENT CHARACTER}" in name:
         mender.further.add("The patient's name has letters that its character set does not hold: it is misspelt")

@@ -114,7 +114,6 @@ class Item:
         if vr in _TEXT:
             return self._texts(raw, vr)
         if vr in _BINARY:
-            # what we made ourselves was never written, and `_raw` writes it little endian
             little = getattr(element, "is_little_endian", True)
             return _numbers(raw, vr, "<" if little else ">")
         return ()
@@ -196,22 +195,18 @@ def as_numbers(texts: tuple[str, ...]) -> tuple[float, ...]:
     return values if all(abs(v) < float("inf") for v in values) else ()
 
 
-def open_part10(
-    source: Path | BinaryIO, *, name: str, tags: Collection[int] = (), pixels: bool = False
-) -> tuple[Item, Item]:
-    """Parse a DICOM file.
+def open_part10(source: Path | BinaryIO, *, name: str, tags: Collection[int] = ()) -> tuple[Item, Item]:
+    """Parse a DICOM file up to its pixel data.
 
     Parameters
     ----------
     source:
         A path, or a seekable binary stream at its beginning. A stream stays open, and at the beginning of Pixel Data where there
-        is one and ``pixels`` is false.
+        is one.
     name:
         What error messages call it.
     tags:
         The elements that are wanted; empty: all.
-    pixels:
-        Parse the pixel data too.
 
     Returns
     -------
@@ -229,13 +224,13 @@ def open_part10(
     try:
         if isinstance(source, Path):
             with source.open("rb") as stream:
-                return _open(stream, name, list(tags), pixels=pixels)
-        return _open(source, name, list(tags), pixels=pixels)
+                return _open(stream, name, list(tags))
+        return _open(source, name, list(tags))
     except OSError as error:
         raise unreadable(name, error) from error
 
 
-def _open(stream: BinaryIO, name: str, tags: list[int], *, pixels: bool) -> tuple[Item, Item]:
+def _open(stream: BinaryIO, name: str, tags: list[int]) -> tuple[Item, Item]:
     start = stream.tell()
     head = stream.read(4096)
     if head[_PREAMBLE : _PREAMBLE + 4] != b"DICM":
@@ -247,26 +242,20 @@ def _open(stream: BinaryIO, name: str, tags: list[int], *, pixels: bool) -> tupl
         with quiet():
             if deflated:
                 stream = io.BytesIO(bytes(_PREAMBLE) + b"DICM" + _inflate(stream.read(_LONGEST_INFLATED), head))
-            dataset = pydicom.dcmread(stream, stop_before_pixels=not pixels, specific_tags=list(tags) or None)
-    except OSError as error:
-        if error.errno is not None:
+            dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(tags) or None)
+    except (*UNREADABLE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
             raise
-        # not the disk's: pydicom's, where a sequence ends too early
-        msg = f"{name} cannot be parsed as DICOM: it ends too early"
-        raise InputError(msg) from error
-    except UNREADABLE as error:
-        msg = f"{name} cannot be parsed as DICOM: {_reason(error)}"
+        # the text of an exception may quote a value, its kind does not; pydicom says OSError, too, where a sequence has no end
+        depth = isinstance(error, (OSError, RecursionError))
+        reason = "sequences end too early or are nested too deeply" if depth else type(error).__name__
+        msg = f"{name} cannot be parsed as DICOM: {reason}"
         raise InputError(msg) from error
     meta: Dataset = dataset.file_meta
     if deflated:
         meta = Dataset()
         meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     return Item(meta), Item(dataset)
-
-
-def _reason(error: BaseException) -> str:
-    # the text of an exception may quote a value, its kind does not
-    return "sequences are nested too deeply" if isinstance(error, RecursionError) else type(error).__name__
 
 
 def _syntax_in(head: bytes) -> str:
@@ -302,15 +291,12 @@ def _vr(tag: int) -> str:
 
 
 def _raw(element: RawDataElement | DataElement) -> bytes | None:
-    """Return the bytes of an element; of those that we made ourselves, as they would be written."""
+    """Return the bytes of an element; of text that pydicom has parsed already (the transfer syntax), as it would be written."""
     if isinstance(element, RawDataElement):
         return element.value
     value = element.value
     if isinstance(value, bytes):
         return value
-    if element.VR in _BINARY:
-        values = value if isinstance(value, (list, pydicom.multival.MultiValue)) else [value]
-        return b"" if value is None else struct.pack(f"<{len(values)}{_BINARY[element.VR][0]}", *values)
     if element.VR in _TEXT and value is not None:
         values = value if isinstance(value, (list, pydicom.multival.MultiValue)) else [value]
         return "\\".join(str(v) for v in values).encode()

@@ -28,7 +28,8 @@ _UNDEFINED = 0xFFFFFFFF
 _LARGEST_FRAME = 1 << 26
 _BITS_PER_BYTE = 8
 
-_DECODING_ERRORS = (*UNREADABLE, RuntimeError, ImportError)
+#: decoders say OSError, too, where the data are broken
+_DECODING_ERRORS = (*UNREADABLE, RuntimeError, ImportError, OSError)
 
 
 @dataclass(slots=True)
@@ -109,8 +110,7 @@ class PixelData:
     def _decoded(self, index: int) -> NDArray[np.generic]:
         try:
             with quiet():
-                if not self._encoded:
-                    self._encoded = self._fragments()
+                self._encoded = self._encoded or list(generate_frames(self._read_all(), number_of_frames=self.frames))
                 decoder = get_decoder(pydicom.uid.UID(self.syntax))
                 values, _ = decoder.as_array(
                     encapsulate([self._encoded[index]], has_bot=False),
@@ -125,17 +125,18 @@ class PixelData:
                     bits_stored=self.bits_stored,  # type: ignore[arg-type]
                     pixel_keyword="PixelData",  # type: ignore[arg-type]
                 )
-        except OSError as error:
-            raise unreadable(self.name, error) from error
         except _DECODING_ERRORS as error:
             msg = f"{self.name} cannot be decoded here (transfer syntax {self.syntax}): install a decoder, or send it uncompressed"
             raise InputError(msg) from error
         return values
 
-    def _fragments(self) -> list[bytes]:
-        with self.path.open("rb") as stream:
-            stream.seek(self.offset)
-            return list(generate_frames(stream.read(), number_of_frames=self.frames))
+    def _read_all(self) -> bytes:
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(self.offset)
+                return stream.read()
+        except OSError as error:
+            raise unreadable(self.name, error) from error
 
 
 def open_pixels(path: Path, *, name: str) -> tuple[Item, PixelData]:

@@ -43,11 +43,17 @@ class OutboxRecord:
     transfer_syntax_uid: str
     state: OutboxState
     attempt: int
+    begun: int
     next_at: dt.datetime | None
     last_status: int | None
     last_message: str
     created_at: dt.datetime
     sent_at: dt.datetime | None
+
+    @property
+    def may_be_there(self) -> bool:
+        """Say whether the node may hold the object: it was sent, or an attempt was begun whose outcome nobody can be sure of."""
+        return self.begun > 0 or self.state in {OutboxState.SENT, OutboxState.COMMITTED}
 
 
 def put(
@@ -81,6 +87,7 @@ def put(
         content=rendition.part10,
         state=OutboxState.QUEUED.value,
         attempt=0,
+        begun=0,
         next_at=at,
         created_at=at,
     )
@@ -122,8 +129,26 @@ def sent_uids(session: Session, study_instance_uid: str) -> frozenset[str]:
     )
 
 
+def begin(session: Session, outbox_id: int, attempt: int) -> bool:
+    """Say that attempt number ``attempt`` is about to be made; false where it must not be: it was recorded, or the row is not queued."""
+    return changed(
+        session.execute(
+            update(OutboxRow)
+            .where(
+                OutboxRow.id == outbox_id,
+                OutboxRow.attempt == attempt - 1,
+                OutboxRow.state == OutboxState.QUEUED.value,
+            )
+            .values(begun=attempt)
+        )
+    )
+
+
 def record_sent(session: Session, outbox_id: int, attempt: int, *, status: int, message: str, at: dt.datetime) -> bool:
-    """Record that attempt number ``attempt`` delivered; false where another process has recorded it already."""
+    """Record that attempt number ``attempt`` delivered; false where another process has recorded it already.
+
+    An object that was superseded while it was on its way is sent all the same.
+    """
     return _attempted(
         session,
         outbox_id,
@@ -135,6 +160,7 @@ def record_sent(session: Session, outbox_id: int, attempt: int, *, status: int, 
             "sent_at": at,
             "next_at": None,
         },
+        (OutboxState.QUEUED, OutboxState.SUPERSEDED),
     )
 
 
@@ -155,10 +181,20 @@ def record_parked(session: Session, outbox_id: int, attempt: int, *, status: int
     )
 
 
-def _attempted(session: Session, outbox_id: int, attempt: int, values: dict[str, object]) -> bool:
+def _attempted(
+    session: Session,
+    outbox_id: int,
+    attempt: int,
+    values: dict[str, object],
+    states: tuple[OutboxState, ...] = (OutboxState.QUEUED,),
+) -> bool:
     done = session.execute(
         update(OutboxRow)
-        .where(OutboxRow.id == outbox_id, OutboxRow.attempt == attempt - 1, OutboxRow.state == OutboxState.QUEUED.value)
+        .where(
+            OutboxRow.id == outbox_id,
+            OutboxRow.attempt == attempt - 1,
+            OutboxRow.state.in_([state.value for state in states]),
+        )
         .values(attempt=attempt, **values)
     )
     return changed(done)
@@ -204,6 +240,7 @@ def replace_rendition(session: Session, outbox_id: int, attempt: int, rendition:
             "series_instance_uid": rendition.series_instance_uid,
             "transfer_syntax_uid": rendition.transfer_syntax_uid,
             "content": rendition.part10,
+            "begun": 0,
         },
     )
 

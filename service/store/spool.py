@@ -33,7 +33,7 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from heapq import nsmallest
 from pathlib import Path
@@ -205,6 +205,26 @@ class Spool:
         except OSError as error:
             msg = f"spool: {key} cannot be read: {error.strerror or type(error).__name__}"
             raise StoreUnavailable(msg) from error
+
+    def put_aside(self, key: str, reason: str) -> None:
+        """Show a person an object that cannot be used: it stays where it is, and stands in ``quarantine/`` too, with the reason.
+
+        Raises
+        ------
+        OSError
+            The disk does not take it.
+        """
+        path = self.path(key)
+        try:
+            held = read_meta(path)
+            meta = FileMeta(**{f.name: getattr(held, f.name) for f in fields(FileMeta)})
+        except InputError:
+            meta = FileMeta(sop_class_uid="", sop_instance_uid="", transfer_syntax_uid="")
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            self._quarantine.put(fd, path, key, digest_from(fd, 0), meta, reason)
+        finally:
+            os.close(fd)
 
     def quarantined(self) -> list[Quarantined]:
         """Return what was put aside, oldest first."""

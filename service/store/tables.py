@@ -223,7 +223,10 @@ class OutboxRow(Base):
     transfer_syntax_uid: Mapped[str] = mapped_column(_UID)
     content: Mapped[bytes] = mapped_column(LargeBinary)
     state: Mapped[str] = mapped_column(String(16), index=True)
+    #: attempts whose outcome is recorded
     attempt: Mapped[int] = mapped_column(default=0)
+    #: attempts that were begun: once there is one, the object may be at the node, whatever was recorded
+    begun: Mapped[int] = mapped_column(default=0)
     next_at: Mapped[dt.datetime | None]
     last_status: Mapped[int | None]
     last_message: Mapped[str] = mapped_column(Text, default="")

@@ -65,7 +65,7 @@ def _run(order: Order, announce: Announce, stop: threading.Event) -> int:
     except (ConfigurationError, TemplateError) as error:
         _log.critical("misconfigured", extra={"ids": {"reason": str(error)}})
         return MISCONFIGURED
-    except Exception:  # the edge of the process
+    except Exception:  # noqa: BLE001 - the edge of the process
         _log.critical("process_failed", exc_info=True)
         return FAILED
     return OK

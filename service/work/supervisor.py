@@ -29,7 +29,7 @@ import service
 from service import logs
 from service.errors import ConfigurationError
 from service.settings import Settings
-from service.work.handover import FAILED, GRACE_SECONDS, MISCONFIGURED, OK, ROLES, Order, Ready, Role
+from service.work.handover import FAILED, GRACE_SECONDS, MISCONFIGURED, OK, ROLES, Order, Ready
 from service.work.locks import only_serve
 
 _log = logging.getLogger("lms_sr.supervisor")
@@ -186,8 +186,10 @@ class _Supervisor:
     def _maybe_ready(self) -> None:
         if not all(c.ready for c in self._children):
             return
+        port = next((c.port for c in self._children if c.role == "receive"), 0)
         ids: dict[str, object] = {"roles": ",".join(c.role for c in self._children), "pid": os.getpid()}
-        ids |= {"port": c.port for c in self._children if c.role == "receive"}
+        if port:
+            ids["port"] = port
         self._were_ready = True
         _log.info("ready", extra={"ids": ids})
 

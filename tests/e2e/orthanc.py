@@ -30,12 +30,12 @@ class Orthanc:
 
     def get(self, path: str) -> Any:
         """Return the JSON of a REST resource."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=10) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=10) as answer:
             return json.load(answer)
 
     def file(self, instance: str) -> bytes:
         """Return the DICOM file of an instance, by Orthanc's identifier."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/instances/{instance}/file", timeout=30) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/instances/{instance}/file", timeout=30) as answer:
             return bytes(answer.read())
 
     def reports(self, title: str = "LMS report") -> list[dict[str, Any]]:

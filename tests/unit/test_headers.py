@@ -142,15 +142,18 @@ def test_items_of_sequences_have_their_own_character_set() -> None:
 
 @pytest.mark.parametrize("file", sorted(p for p in PYDICOM_FILES.rglob("*") if p.is_file()), ids=lambda p: p.name)
 def test_every_file_of_pydicoms_corpus_reads_or_is_refused_in_words(file: Path) -> None:
+    refusal = ""
     try:
         instance = read_instance(file, path=file.name)
     except InputError as error:
-        assert file.name in str(error)
-    else:
-        assert instance.study_instance_uid
-        assert set(instance.header.elements) <= set(HEADER_KEYWORDS)
-        assert set(instance.own) <= set(INSTANCE_KEYWORDS)
-        assert set(instance.header.codes) <= set(CODE_KEYWORDS)
+        refusal = str(error)
+    if refusal:
+        assert refusal.startswith(file.name)
+        return
+    assert instance.study_instance_uid
+    assert set(instance.header.elements) <= set(HEADER_KEYWORDS)
+    assert set(instance.own) <= set(INSTANCE_KEYWORDS)
+    assert set(instance.header.codes) <= set(CODE_KEYWORDS)
 
 
 def test_the_corpus_is_there() -> None:
@@ -234,7 +237,7 @@ def test_tracer_is_taken_from_its_sequence() -> None:
 def test_a_report_says_what_it_is() -> None:
     header = read_instance(STS_002 / "CT_SR_TID1500.dcm").header
     assert header.codes["ConceptNameCodeSequence"][0].value == "126000"
-    assert (header.text("CompletionFlag"), header.text("VerificationFlag")) == ("PARTIAL", "UNVERIFIED")
+    assert (header.text("CompletionFlag"), header.text("VerificationFlag")) == ("COMPLETE", "UNVERIFIED")
     assert header.text("TemplateIdentifier") == "1500"
 
 
