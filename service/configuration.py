@@ -71,6 +71,22 @@ def effective(settings: Settings) -> dict[str, Any]:
     return data
 
 
+def as_toml(values: Mapping[str, Any]) -> str:
+    """Return what `effective` gave as a settings file."""
+    lines: list[str] = []
+    for name, section in values.items():
+        tables = (
+            [(f"[[{name}]]", entry) for entry in section] if isinstance(section, list) else [(f"[{name}]", section)]
+        )
+        for heading, entry in tables:
+            lines += [
+                heading,
+                *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items()),
+                "",
+            ]
+    return "\n".join(lines)
+
+
 def masked(url: str) -> str:
     """Return a database URL without its password."""
     try:

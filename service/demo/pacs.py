@@ -12,6 +12,7 @@ import socketserver
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -25,7 +26,7 @@ from pynetdicom.presentation import build_context
 from pynetdicom.transport import ThreadedAssociationServer
 
 from service.demo.archive import SR_CLASSES, Archive, Held, Unanswerable
-from service.dimse.library import MAX_PDU, configure
+from service.dimse.library import MAX_PDU, configure, end
 from service.dimse.scu import Offer, Sender
 from service.dimse.statuses import Action, what_to_do
 from service.settings import Local, Node, Outgoing, Settings
@@ -147,7 +148,7 @@ class StandInPacs:
         ae = ApplicationEntity(self.ae_title)
         ae.maximum_associations, ae.maximum_pdu_size = 100, MAX_PDU
         handlers: list[Any] = [
-            (evt.EVT_CONN_OPEN, _without_delay),
+            (evt.EVT_CONN_OPEN, _tuned),
             (evt.EVT_REQUESTED, self._on_request),
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_C_FIND, self._on_find),
@@ -340,11 +341,12 @@ def _socket_of(event: Event) -> socket.socket | None:
     return found
 
 
-def _without_delay(event: Event) -> None:
-    """Send small messages at once: waiting for more to send costs 40 ms each (Nagle's algorithm)."""
+def _tuned(event: Event) -> None:
+    """Send small messages at once (waiting for more costs 40 ms each), and close the socket whoever ends the connection."""
     connection = _socket_of(event)
     if connection is not None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        event.assoc.dul.socket._shutdown_socket = partial(end, connection)
 
 
 __all__ = ["SR_CLASSES", "Behaviour", "Fault", "Held", "StandInPacs"]

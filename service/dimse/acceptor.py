@@ -14,17 +14,21 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Protocol
 
+from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_ECHO, C_STORE, DimseServiceType
-from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_messages import DIMSEMessage
+from pynetdicom.dimse_primitives import C_CANCEL, C_ECHO, C_STORE, DimseServiceType
+from pynetdicom.pdu_primitives import A_ASSOCIATE, P_DATA
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.transport import AddressInformation, ThreadedAssociationServer
 
 from service.dimse import access, statuses
-from service.dimse.library import QuickSocket
+from service.dimse.library import GARBAGE, QuickSocket
 from service.dimse.syntaxes import IMPLICIT_LITTLE, VERIFICATION, is_storage_class, is_taken_syntax
+from service.model.uids import MAX_UID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,34 @@ class House(Protocol):
         ...
 
 
+class _Messages(DIMSEServiceProvider):
+    """From PDUs to messages. pynetdicom's own ends the connection's thread, with a traceback, at what is no message."""
+
+    def receive_primitive(self, primitive: P_DATA) -> None:
+        """Take the values of one PDU; what is no message ends the association."""
+        try:
+            # one value at a time: pynetdicom forgets what follows the end of a message in the same PDU
+            for value in primitive.presentation_data_value_list:
+                piece = P_DATA()
+                piece.presentation_data_value_list.append(value)
+                self.message = self.message or DIMSEMessage()
+                if self.message.decode_msg(piece, self.assoc):
+                    self._finish(self.message)
+                    self.message = None
+        except GARBAGE:
+            # unrecognised or invalid PDU (PS3.8 Table 9-5): it is answered with an abort
+            self.dul.event_queue.put("Evt19")
+
+    def _finish(self, message: DIMSEMessage) -> None:
+        # pynetdicom cannot hold such a UID; without it the request is answered, where an abort would make the peer try for ever
+        for keyword in ("AffectedSOPClassUID", "AffectedSOPInstanceUID"):
+            if len(str(message.command_set.get(keyword, ""))) > MAX_UID:
+                delattr(message.command_set, keyword)
+        primitive = message.message_to_primitive()
+        if message.context_id is not None and not isinstance(primitive, C_CANCEL):
+            self.msg_queue.put((message.context_id, primitive))
+
+
 class Acceptor(Association):
     """An association with a peer that called us.
 
@@ -92,6 +124,7 @@ class Acceptor(Association):
         super().__init__(ae, "acceptor")
         # pynetdicom counts associations by this name
         self.name = f"AcceptorThread@{address[0]}:{address[1]}"
+        self.dimse = _Messages(self)
         self._server = server
         self._house = house
         self._log = log
@@ -150,7 +183,7 @@ class Acceptor(Association):
         self.acceptor.supported_contexts = self._contexts(request.presentation_context_definition_list)
 
     def _contexts(self, proposed: list[PresentationContext]) -> list[PresentationContext]:
-        """Return what we take of what is proposed, in the peer's order of preference.
+        """Return what we take of what is proposed: of each context the first transfer syntax that we take.
 
         pynetdicom answers each proposed context from it: accepted, abstract syntax not supported, or transfer syntaxes not
         supported (PS3.8 Table 9-18).
@@ -164,8 +197,12 @@ class Acceptor(Association):
                     continue
             elif not is_storage_class(uid):
                 continue
-            taken = (str(t) for t in context.transfer_syntax if is_taken_syntax(str(t)))
-            wanted.setdefault(uid, {}).update(dict.fromkeys(taken))
+            taken = next((str(t) for t in context.transfer_syntax if is_taken_syntax(str(t))), None)
+            syntaxes = wanted.setdefault(uid, {})
+            if taken is not None:
+                # pynetdicom would choose by our order, which one context cannot have without the others of its class
+                context.transfer_syntax = [UID(taken)]
+                syntaxes[taken] = None
         # where no syntax is taken, one that was not proposed, so that the answer is about syntaxes and not about the class
         return [build_context(uid, list(syntaxes) or [IMPLICIT_LITTLE]) for uid, syntaxes in wanted.items()]
 

@@ -88,7 +88,7 @@ def decide(
         ours = ", ".join(sorted(called_titles(settings)))
         why = f"called AE title '{_plain(called)}' is not ours ({ours})"
         return _rejected("called", why, CALLED_NOT_RECOGNISED)
-    candidates = [node for node in settings.nodes if node.ae_title == calling]
+    candidates = [node for node in (*settings.nodes, _ourselves(settings)) if node.ae_title == calling]
     if not candidates:
         why = f"calling AE title '{_plain(calling)}' belongs to no node: add one to [[nodes]]"
         return _rejected("calling", why, CALLING_NOT_RECOGNISED)
@@ -101,6 +101,13 @@ def decide(
         why = f"node {found.name} may not {operation}: see `may` in [[nodes]]"
         return Access(node=found, failed="operation", why=why)
     return Access(node=found)
+
+
+def _ourselves(settings: Settings) -> Node:
+    """Return ourselves as a node: from this machine, by our own title, for C-ECHO only (``lms-sr health``)."""
+    local = settings.local
+    places = ("127.0.0.0/8", "::1") if local.bind in {"0.0.0.0", "::"} else (local.bind,)  # noqa: S104 - what "all" is called
+    return Node.model_construct(name="self", ae_title=local.ae_title, host=local.bind, from_=places, may=("echo",))
 
 
 def resolve(host: str) -> frozenset[Address]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import socket
+import struct
 import time
+from contextlib import suppress
 from typing import Final
 
 import pydicom.config
@@ -19,6 +21,20 @@ from pynetdicom.transport import AssociationSocket
 MAX_PDU: Final = 131072
 #: PDUs that claim more are not read: P-DATA-TF may not, and an A-ASSOCIATE-RQ with all contexts has a quarter of it
 LONGEST_PDU: Final = 1 << 20
+
+#: what pynetdicom and pydicom raise on bytes that are not what they should be
+GARBAGE: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 #: Linux only; it must be set again after each read
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
@@ -45,6 +61,13 @@ def acknowledge_at_once(connection: socket.socket) -> None:
     """Acknowledge what was read now, not in 40 ms: a sender with Nagle's algorithm waits that long for each small message."""
     if _QUICKACK is not None:
         connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+
+
+def end(connection: socket.socket) -> None:
+    """Shut down and close; pynetdicom leaves a socket open whose peer has gone."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
 
 
 def read_exactly(connection: socket.socket, length: int, *, deadline: float | None = None) -> bytearray:
@@ -88,3 +111,8 @@ class QuickSocket(AssociationSocket):
         if self.socket is None:
             raise OSError("the connection is closed")
         return read_exactly(self.socket, nr_bytes)
+
+    def _shutdown_socket(self) -> None:
+        """End the connection."""
+        if self.socket is not None:
+            end(self.socket)

@@ -18,7 +18,8 @@ from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.dsutils import decode, encode
 
 from service.dimse import statuses
-from service.dimse.requestor import GARBAGE, Accepted, Proposal, Requestor
+from service.dimse.library import GARBAGE
+from service.dimse.requestor import Accepted, Proposal, Requestor
 from service.dimse.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from service.errors import PeerUnavailable, Rejected
 from service.settings import Node, Settings

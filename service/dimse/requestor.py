@@ -7,7 +7,6 @@ other (the peer stored the object and our side saw an empty status), and they hi
 from __future__ import annotations
 
 import socket
-import struct
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -29,7 +28,7 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import build_context
 
-from service.dimse.library import MAX_PDU, configure, read_exactly, tune
+from service.dimse.library import GARBAGE, MAX_PDU, configure, end, read_exactly, tune
 from service.errors import PeerUnavailable, Rejected
 from service.model.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from service.settings import Node, Settings
@@ -37,10 +36,10 @@ from service.settings import Node, Settings
 _APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 #: seconds to get a connection; a peer on a hospital's network answers in milliseconds or not at all
 _CONNECT_TIMEOUT = 10.0
+#: a value's header and one byte of it
+_SHORTEST_PDU = 7
 #: seconds to wait for the answer to A-RELEASE-RQ
 _RELEASE_TIMEOUT = 5.0
-#: what pynetdicom raises on bytes that are not what they should be
-GARBAGE = (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError, struct.error)
 
 _PDUS: Final = {
     0x02: pdus.A_ASSOCIATE_AC,
@@ -220,7 +219,7 @@ class Requestor:
         # one value at a time: pynetdicom forgets what follows the end of a message in the same PDU
         for value in primitive.presentation_data_value_list:
             piece = P_DATA()
-            piece.presentation_data_value_list = [value]
+            piece.presentation_data_value_list.append(value)
             if self._message.decode_msg(piece):
                 message = self._message.message_to_primitive()
                 if not isinstance(message, C_CANCEL):
@@ -271,6 +270,8 @@ class Requestor:
         try:
             granted = answer.to_primitive()
             self._limit = min(granted.maximum_length_received or MAX_PDU, MAX_PDU)
+            if self._limit < _SHORTEST_PDU:
+                raise ValueError
             self.accepted = tuple(
                 Accepted(
                     context_id=int(result.context_id or 0),
@@ -316,9 +317,7 @@ class Requestor:
     def _close(self) -> None:
         connection, self._socket = self._socket, None
         if connection is not None:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
+            end(connection)
 
     # --- PDUs ----------------------------------------------------------------------------------------------------------
 

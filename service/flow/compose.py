@@ -104,7 +104,7 @@ def _lesion_subjects(
             tracking_id=segment.tracking_id[:64] or key,
             tracking_uid=segment.tracking_uid or tracking_uid(study, key),
             segment=segment.source,
-            remarks=segment.refusals,
+            remarks=(*segment.remarks, *segment.refusals),
         )
         result.append((subject, segment))
     return tuple(result)

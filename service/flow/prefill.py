@@ -93,8 +93,8 @@ def _header_number(keyword: str) -> Source:
 
 def _indication(context: Context, item: Item) -> tuple[Answer, ...]:
     texts = (
-        ("reason for the requested procedure", "ReasonForTheRequestedProcedure"),
-        ("requested procedure description", "RequestedProcedureDescription"),
+        ("reason for the request", "ReasonForTheRequestedProcedure"),
+        ("requested procedure", "RequestedProcedureDescription"),
         ("study description", "StudyDescription"),
     )
     for basis, keyword in texts:
@@ -115,7 +115,7 @@ def _procedure(context: Context, item: Item) -> tuple[Answer, ...]:
 def _comparison(context: Context, item: Item) -> tuple[Answer, ...]:
     prior = context.prior
     if prior is None:
-        return _answer(context, item, Provenance.RULE, "none in the registry", basis="registry")
+        return _answer(context, item, Provenance.RULE, "none in the registry")
     day = prior.study_date
     parts = [
         " and ".join(prior.modalities) or "examination",
@@ -299,7 +299,7 @@ def _t_category(context: Context, item: Item) -> tuple[Answer, ...]:
     if not sizes:
         return ()
     code = context.codes[t_category(max(sizes))]
-    return _answer(context, item, Provenance.RULE, code, basis=f"largest segmented dimension, {max(sizes):.0f} mm")
+    return _answer(context, item, Provenance.RULE, code, basis=f"largest segmented dimension, {max(sizes):.1f} mm")
 
 
 def _staging_system(context: Context, item: Item) -> tuple[Answer, ...]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 from service import __version__
@@ -28,8 +32,14 @@ ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"
 
 #: which classes a rendition may take, best first (docs/architecture.md): the first that the destination accepts
 SR_CLASSES = (COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, ENHANCED_SR)
+CLASS_NAMES: Mapping[str, str] = MappingProxyType(
+    {COMPREHENSIVE_3D_SR: "Comprehensive 3D SR", COMPREHENSIVE_SR: "Comprehensive SR", ENHANCED_SR: "Enhanced SR"}
+)
 
 Kind = Literal["report", "companion"]
+KINDS: tuple[Kind, ...] = ("report", "companion")
+#: a first version replaces nothing
+NO_PREDECESSORS: Mapping[Kind, tuple[Reference, ...]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +100,23 @@ def produce(
     return Produced(report=report, content_hash=content_hash(report), study=study, template=template, options=options)
 
 
+def reproduce(report: Report, study: Study, options: Options) -> Produced:
+    """Return a report that was composed before, ready to take another shape.
+
+    Raises
+    ------
+    TemplateError
+        The template cannot be loaded.
+    """
+    return Produced(
+        report=report,
+        content_hash=content_hash(report),
+        study=without(study, options.ours),
+        template=load_template(options.template),
+        options=options,
+    )
+
+
 def without(study: Study, ours: frozenset[str]) -> Study:
     """Return the study without the instances that we made ourselves."""
     if not ours:
@@ -100,6 +127,15 @@ def without(study: Study, ours: frozenset[str]) -> Study:
         if instances:
             kept.append(replace(series, instances=instances))
     return replace(study, series=tuple(kept))
+
+
+def completion_address(public_url: str, installation: str, study_instance_uid: str) -> str:
+    """Return where a reader completes the report of a study, short enough to be typed; empty without a page."""
+    if not public_url:
+        return ""
+    digest = hashlib.sha256(f"{installation} {study_instance_uid}".encode()).digest()
+    code = base64.b32encode(digest[:5]).decode()
+    return f"{public_url.rstrip('/')}/r/{code[:4]}-{code[4:]}"
 
 
 def series_uid(options: Options, study_instance_uid: str, kind: Kind) -> str:
@@ -113,10 +149,12 @@ def renditions(
     sop_class_uid: str,
     profile: Profile,
     version: int,
-    predecessors: tuple[Reference, ...] = (),
+    predecessors: Mapping[Kind, tuple[Reference, ...]] = NO_PREDECESSORS,
     created_at: dt.datetime,
 ) -> tuple[Rendition, ...]:
     """Return the report and, where there are lines to draw, its companion, checked and frozen.
+
+    ``predecessors``: the documents of the same kind that each replaces.
 
     The report allows Comprehensive 3D, Comprehensive and Enhanced SR; the companion has graphics in image coordinates, which all
     three can hold.
@@ -129,7 +167,7 @@ def renditions(
     report, study, options = produced.report, produced.study, produced.options
     root = encode(report, produced.template, Presentation(complete_at=options.complete_at))
     envelope = _envelope(produced, "report", sop_class_uid, profile, version, created_at)
-    envelope = replace(envelope, predecessors=predecessors)
+    envelope = replace(envelope, predecessors=predecessors.get("report", ()))
     first = _rendition("report", envelope, to_bytes(document(root, study, envelope), study, envelope))
     gate.check(first.part10, report=report, template=produced.template, study=study)
     drawn = companion(report, produced.template, spacings(study), profile)
@@ -138,7 +176,8 @@ def renditions(
     twin = _envelope(produced, "companion", sop_class_uid, profile, version, created_at)
     twin = replace(
         twin,
-        # named as evidence, never as predecessor: the companion replaces nothing
+        predecessors=predecessors.get("companion", ()),
+        # the report is named as evidence, never as predecessor: a companion replaces companions only
         further_evidence=(
             Reference(
                 sop_class_uid=first.sop_class_uid,

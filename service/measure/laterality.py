@@ -64,13 +64,13 @@ def side_of(mask: SegmentMask, *, is_ct: bool, open_file: OpenFile) -> Side:
     elif isinstance(found, str):
         return Side(basis=f"not proposed: {found}")
     else:
-        middle, what = found, "the middle of the body in that slice"
+        middle, what = found, "the middle of the body"
     offset = float(centre[0]) - middle
     if abs(offset) <= MIDLINE_MM:
-        return Side(side=MIDLINE, basis=f"centre of the segment within {MIDLINE_MM:.0f} mm of {what}")
+        return Side(side=MIDLINE, basis=f"centre within {MIDLINE_MM:.0f} mm of {what}")
     # x grows to the patient's left
     side, word = (LEFT, "left") if offset > 0 else (RIGHT, "right")
-    return Side(side=side, basis=f"centre of the segment {abs(offset):.0f} mm {word} of {what}")
+    return Side(side=side, basis=f"centre {abs(offset):.0f} mm {word} of {what}")
 
 
 def _borders(image: SourceImage) -> tuple[float, float]:

@@ -265,8 +265,8 @@ class _Work:
             elif axes.short is None:
                 self.refusals.append("No short axis: the segment is one pixel wide in the slice of its long axis")
             for name, ends, method in (
-                ("sz.long_axis", axes.long, f"longest diameter of the segment in one {plane} slice"),
-                ("sz.short_axis", axes.short, f"longest perpendicular to the long axis in the same {plane} slice"),
+                ("sz.long_axis", axes.long, f"{plane}, {drawn.where}"),
+                ("sz.short_axis", axes.short, "longest perpendicular, same slice"),
             ):
                 if ends is not None:
                     value, evidence = drawn.line(ends)
@@ -287,16 +287,14 @@ class _Work:
             self.refusals.append("No volume: slices are missing inside the segment")
             return
         unequal = ", each slice by its own thickness (unequal spacing)" if mask.unequal_spacing else ""
-        self._add("sz.volume", mask.volume, MM3, f"voxels of the segment times voxel volume{unequal}")
+        self._add("sz.volume", mask.volume, MM3, f"voxel count of the segment{unequal}")
 
     def _attenuation(self, mask: SegmentMask) -> None:
         if self._one.source.refusal:
             raise InputError(self._one.source.refusal)
         found = attenuation_of(mask, self._open_file)
         self._add("ct.hu", found.mean, HOUNSFIELD, "mean of all voxels of the segment", derivation="deriv.mean")
-        self._add(
-            "ct.hu", found.sd, HOUNSFIELD, "standard deviation of all voxels of the segment", derivation="deriv.sd"
-        )
+        self._add("ct.hu", found.sd, HOUNSFIELD, "SD of all voxels of the segment", derivation="deriv.sd")
         for name, share, limit in (
             ("ms.low_att_fraction", found.low, LOW_ATTENUATION_HU),
             ("ms.fat_att_fraction", found.fat, FAT_ATTENUATION_HU),
@@ -327,6 +325,16 @@ class _Drawing:
     def __init__(self, axes: Axes) -> None:
         self._slice = axes.slice
         self.image = axes.slice.image
+
+    @property
+    def where(self) -> str:
+        """Return the place of the slice in words: the image that a reader finds it on."""
+        if self.image is None:
+            return "longest diameter in one slice"
+        if self.image.frame is not None:
+            return f"frame {self.image.frame + 1}"
+        number = next(iter(self.image.instance.numbers("InstanceNumber")), None)
+        return "longest diameter in one slice" if number is None else f"image {number:.0f}"
 
     def line(self, ends: tuple[Point, Point]) -> tuple[float, tuple[Reference, ...]]:
         """Return the length in mm, and the line in image coordinates (PS3.3 C.18.6.1.1).

@@ -17,6 +17,7 @@ from service.model.measurement import Reference
 from service.model.report import Answer, CompletionFlag, Provenance, Report, Scope, Status, Subject
 from service.sr import items, words
 from sr_templates import Item, Template, load_codes
+from sr_templates.language.values import Fill
 from sr_templates.questions import completeness
 
 #: sections whose answers stand elsewhere in the tree: in the observer context
@@ -29,6 +30,8 @@ _PERSON = "tid.person_observer_name"
 _OBSERVER_ROWS = frozenset({"tid.device_name", "tid.device_uid", _PERSON})
 _IDENTITY = ("tid.tracking_id", "tid.tracking_uid")
 _SITE, _SIDE = "tid.finding_site", "tid.laterality"
+#: the basis of rows that nobody is asked about
+_RECORDED = "ans.automatic.dicom"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +117,13 @@ def _sections(report: Report, template: Template, presentation: Presentation) ->
 
 
 def _series_line(report: Report, subject: Subject) -> ContentItem:
-    return items.text(items.key("rep.series"), f"{subject.key}: {words.series_line(report, subject)}")
+    name = words.series_name(subject.key)
+    return items.text(items.key("rep.series"), f"{name}{words.AFTER_SERIES}{words.series_line(report, subject)}")
 
 
 def _section(report: Report, section: tuple[Item, ...]) -> list[ContentItem]:
     asked = [i for i in section if i.scope is Scope.REPORT and i.key not in {_PROCEDURE, *_OBSERVER_ROWS}]
-    basis = common_basis(a for i in asked for a in report.answers_of(i.key))
+    basis = common_basis((i, a) for i in asked for a in report.answers_of(i.key))
     children = [child for item in asked for child in _answers(report, item, "", basis)]
     return [*_basis(basis), *children]
 
@@ -130,9 +134,9 @@ def _library(report: Report, template: Template) -> ContentItem | None:
     groups = []
     for subject in report.subjects_of(Scope.SERIES):
         asked = [i for i in template if i.scope is Scope.SERIES]
-        basis = common_basis(a for i in asked for a in report.answers_of(i.key, subject.key))
+        basis = common_basis((i, a) for i in asked for a in report.answers_of(i.key, subject.key))
         descriptors = [c for i in asked for c in _answers(report, i, subject.key, basis, items.HAS_ACQ_CONTEXT)]
-        name = items.text(items.key("rep.series"), subject.key, items.HAS_ACQ_CONTEXT)
+        name = items.text(items.key("rep.series"), words.series_name(subject.key), items.HAS_ACQ_CONTEXT)
         series_uid = items.uid(items.key("lib.series_uid"), subject.tracking_uid, items.HAS_ACQ_CONTEXT)
         images = [
             items.image(items.key("tid.source"), _whole(e))
@@ -165,17 +169,17 @@ def _measurements(report: Report, template: Template) -> ContentItem:
 def _group(report: Report, template: Template, subject: Subject) -> ContentItem:
     """TID 1411 Volumetric ROI Measurements (with a segment) or TID 1501: comment in words first, then the rows."""
     asked = [i for i in template if i.scope is Scope.LESION and i.key not in _IDENTITY]
-    basis = common_basis(a for i in asked for a in report.answers_of(i.key, subject.key))
+    basis = common_basis((i, a) for i in asked for a in report.answers_of(i.key, subject.key))
     children: list[ContentItem] = [items.text(items.key("tid.comment"), words.lesion_comment(report, subject))]
     for name in _IDENTITY:
         children.extend(_plain(report, _item(template, name), subject.key, items.HAS_OBS_CONTEXT))
     children.extend(_basis(basis))
+    children.extend(items.text(items.key("rep.remark"), r) for r in subject.remarks)
     for item in asked:
         if item.key == _SITE:
             children.extend(_place(report, template, subject, basis))
         elif item.key != _SIDE:
             children.extend(_answers(report, item, subject.key, basis))
-    children.extend(items.text(items.key("rep.remark"), r) for r in subject.remarks)
     if subject.segment is not None:
         children.append(items.image(items.key("tid.referenced_segment"), subject.segment))
         if source := _source_series(report, subject):
@@ -224,7 +228,7 @@ def _answers(
     for answer in report.answers_of(item.key, subject):
         for value in answer.values:
             child = items.value(item.concept, value, relation)
-            items.add(child, *_modifiers(answer, basis))
+            items.add(child, *_modifiers(answer, implied_basis(item, basis)))
             yield child
 
 
@@ -236,13 +240,24 @@ def basis_code(answer: Answer) -> Code:
     return codes[f"ans.{answer.status.value}.{answer.provenance.value}"]
 
 
-def common_basis(answers: Iterable[Answer]) -> Code | None:
-    """Return the basis that most answers of a container share: it is said once, at the container, and deviations at their item.
+def common_basis(answers: Iterable[tuple[Item, Answer]]) -> Code | None:
+    """Return the basis that a container states for its answers; `implied_basis` says what it means for each, deviations stand at theirs.
 
-    Viewers show what stands directly below a container and hide what hangs below an item.
+    Viewers show what stands directly below a container and hide what hangs below an item. So where anything is only proposed, the
+    container says "proposed": a reader must never take a proposal for confirmed because most of its neighbours are.
     """
-    counted = Counter(basis_code(a) for a in answers)
-    return max(counted, key=lambda c: (counted[c], c.value)) if counted else None
+    asked = [(a.status is Status.PROPOSED, basis_code(a)) for i, a in answers if i.fill is not Fill.AUTOMATIC]
+    counted = Counter(asked)
+    return max(counted, key=lambda c: (c[0], counted[c], c[1].value))[1] if counted else None
+
+
+def implied_basis(item: Item, stated: Code | None) -> Code | None:
+    """Return the basis of an answer that states none itself.
+
+    Rows that the software records unattended (`fill: automatic`) come from the header unless they say otherwise, whatever their
+    container states: a modality or a date is no proposal.
+    """
+    return load_codes()[_RECORDED] if item.fill is Fill.AUTOMATIC else stated
 
 
 def _basis(basis: Code | None) -> list[ContentItem]:

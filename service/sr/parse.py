@@ -30,8 +30,9 @@ from service.model.report import (
     Value,
 )
 from service.sr.evidence import Listed, listed
-from service.sr.words import PHASE
+from service.sr.words import AFTER_SERIES, PHASE, series_key
 from sr_templates import Item, Template, load_codes
+from sr_templates.language.values import Fill
 
 
 def parse(ds: Dataset, template: Template) -> Report:
@@ -104,14 +105,14 @@ class _Reader:
             elif name in sections:
                 self._section(child)
             elif str(child.get("ValueType", "")) != "CONTAINER":
-                self._answer(child, Scope.REPORT, "", _IDENTITY)
+                self._answer(child, Scope.REPORT, "", _RECORDED)
 
     def _section(self, section: Dataset) -> None:
         basis = self._basis(section)
         for item in _children(section):
             if _concept(item) == self._keys["rep.series"]:
-                key, _, line = _text(item).partition(": ")
-                self._lines[key] = line
+                name, _, line = _text(item).partition(AFTER_SERIES)
+                self._lines[series_key(name)] = line
             else:
                 self._answer(item, Scope.REPORT, "", basis)
 
@@ -136,7 +137,7 @@ class _Reader:
         key = uid = ""
         for child in _children(group):
             if _concept(child) == self._keys["rep.series"]:
-                key = _text(child)
+                key = series_key(_text(child))
             elif _concept(child) == self._keys["lib.series_uid"]:
                 uid = str(child.get("UID", ""))
         if not key:
@@ -181,8 +182,7 @@ class _Reader:
         )
         basis = self._basis(group)
         for child in _children(group):
-            identity = child.get("RelationshipType") == "HAS OBS CONTEXT"
-            self._answer(child, Scope.LESION, key, _TRACKING if identity else basis)
+            self._answer(child, Scope.LESION, key, basis)
             for inner in _children(child):
                 if _concept(inner) == self._keys["tid.laterality"]:
                     self._answer(inner, Scope.LESION, key, basis)
@@ -195,7 +195,8 @@ class _Reader:
         if value is None:
             msg = f"item '{item.key}' has no value of type {child.get('ValueType', '?')}"
             raise InputError(msg)
-        found = self._basis(child) or basis
+        # what the software records unattended comes from the header unless it says otherwise (`encode.implied_basis`)
+        found = self._basis(child) or (_RECORDED if item.fill is Fill.AUTOMATIC else basis)
         if found is None:
             msg = f"item '{item.key}' does not say where it came from"
             raise InputError(msg)
@@ -248,11 +249,16 @@ _NAMES = (
 )  # fmt: skip
 _NOT_BASES = frozenset({"ans.basis", "ans.detail"})
 #: rows that carry no basis because it goes without saying
-_IDENTITY = (Status.AUTOMATIC, Provenance.DICOM)
-_TRACKING = (Status.AUTOMATIC, Provenance.RULE)
-_PERSON = (Status.CONFIRMED, Provenance.RADIOLOGIST)
+_RECORDED = (Status.AUTOMATIC, Provenance.DICOM)
+_MADE = (Status.AUTOMATIC, Provenance.RULE)
 _FIXED = MappingProxyType(
-    {"tid.device_name": _TRACKING, "tid.device_uid": _TRACKING, "tid.person_observer_name": _PERSON}
+    {
+        "tid.device_name": _MADE,
+        "tid.device_uid": _MADE,
+        "tid.tracking_id": _MADE,
+        "tid.tracking_uid": _MADE,
+        "tid.person_observer_name": (Status.CONFIRMED, Provenance.RADIOLOGIST),
+    }
 )
 
 

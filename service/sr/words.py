@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
 
 from service.model.code import Code
@@ -29,6 +30,9 @@ WHENCE = {
     Provenance.RADIOLOGIST: "by the radiologist",
 }
 PHASE = "; enhancement phase "
+#: parts the name of a series from its line
+AFTER_SERIES = " · "
+_SERIES = "Series "
 _UNITS = {"[hnsf'U]": "HU", "cm3": "mL", "d": "days", "1": ""}
 
 
@@ -65,8 +69,19 @@ def mark(answer: Answer) -> str:
     """Return the words that say how far an answer may be trusted; empty once a person confirmed it."""
     if answer.status is not Status.PROPOSED:
         return ""
-    basis = f": {answer.basis}" if answer.basis and answer.provenance is not Provenance.SEGMENTATION else ""
-    return f"(proposed {WHENCE[answer.provenance]}{basis})"
+    if answer.basis and answer.provenance is Provenance.DICOM:
+        return f"(proposed from the {answer.basis})"
+    return f"(proposed {WHENCE[answer.provenance]})"
+
+
+def series_name(key: str) -> str:
+    """Return the key of a series as it is written under the concept name "Series"."""
+    return key.removeprefix(_SERIES)
+
+
+def series_key(name: str) -> str:
+    """Return the key of the series that is written as ``name``."""
+    return f"{_SERIES}{name}"
 
 
 def series_line(report: Report, subject: Subject) -> str:
@@ -91,51 +106,58 @@ def _code(report: Report, item: str, subject: str) -> str:
     return next((v.meaning for a in report.answers_of(item, subject) for v in a.values if isinstance(v, Code)), "")
 
 
+def lesion_series(report: Report, subject: Subject) -> tuple[Subject, ...]:
+    """Return the series that a lesion was measured on."""
+    lines = {e.series_instance_uid for a in report.answers if a.subject == subject.key for e in a.evidence if e.points}
+    return tuple(s for s in report.subjects_of(Scope.SERIES) if s.tracking_uid in lines)
+
+
 def lesion_label(report: Report, subject: Subject) -> str:
     """Return a lesion as a reader tells it from others: its key, the name it was given, the series it was measured on."""
-    lines = [e.series_instance_uid for a in report.answers if a.subject == subject.key for e in a.evidence if e.points]
-    series = [s for s in report.subjects_of(Scope.SERIES) if s.tracking_uid in lines]
     given = [subject.tracking_id] if subject.tracking_id != subject.key else []
     # with one series there is nothing to tell apart
-    where = [s.key.lower() for s in series] if len(report.subjects_of(Scope.SERIES)) > 1 else []
+    several = len(report.subjects_of(Scope.SERIES)) > 1
+    where = [s.key.lower() for s in lesion_series(report, subject)] if several else []
     aside = ", ".join([*given, *where])
     return f"{subject.key} ({aside})" if aside else subject.key
 
 
 def lesion_comment(report: Report, subject: Subject) -> str:
-    """Return the first line of a lesion's group: site, side, size, volume, attenuation, category, in words with their source.
+    """Return the first line of a lesion's group: how far to trust it, then side, site, size, volume, attenuation, category.
 
-    Viewers hide what hangs below an item (side, statistic, method), so it is said here.
+    Viewers hide what hangs below an item (side, statistic, method, basis), so it is said here.
     """
-    parts: list[str] = []
-    place = " ".join(
-        filter(
-            None, (_code(report, "tid.laterality", subject.key), _code(report, "tid.finding_site", subject.key).lower())
-        )
-    )
-    finding = _code(report, "tid.finding", subject.key)
-    if finding:
-        parts.append(f"{finding}, {place.lower()}" if place else finding)
-    for item, label in (("sz.long_axis", "Long axis"), ("sz.short_axis", "short axis")):
-        if size := _first(report, item, subject.key):
-            parts.append(f"{label} {number(size, digits=0)}{_on_slice(report, item, subject.key)}")
-    extents = [_first(report, item, subject.key) for item in ("sz.height", "sz.width", "sz.depth")]
-    if all(extents):
-        parts.append(f"{dimensions(report, subject.key)} (CC x TR x AP)")
-    if volume := _first(report, "sz.volume", subject.key):
-        basis = next((a.basis for a in report.answers_of("sz.volume", subject.key)), "")
-        parts.append(f"volume {_volume(volume)}" + (f" ({basis})" if basis else ""))
-    parts.extend(_attenuation(report, subject.key))
-    if category := _code(report, "st.t", subject.key):
-        parts.append(f"clinical T category by size: {category.removeprefix('American Joint Committee on Cancer ')}")
     about = [a for a in report.answers if a.subject == subject.key]
-    sources = dict.fromkeys(WHENCE[a.provenance] for a in about if a.status is Status.PROPOSED)
-    said = f"{lesion_label(report, subject)}: {'; '.join(parts)}"
-    if sources:
+    said = lesion_label(report, subject)
+    if sources := dict.fromkeys(WHENCE[a.provenance] for a in about if a.status is Status.PROPOSED):
         mixed = any(a.status is Status.CONFIRMED for a in about)
-        how = "partly proposed" if mixed else "proposed"
-        said = f"{said} ({how} {' and '.join(sources)}, not confirmed)"
-    return ". ".join([said, *subject.remarks])
+        said = f"{said}, {'partly proposed' if mixed else 'proposed'} {' and '.join(sources)}, not confirmed"
+    parts = [*_place(report, subject.key), *_sizes(report, subject.key), *_attenuation(report, subject)]
+    if category := _code(report, "st.t", subject.key):
+        parts.append(f"Clinical T category by size: {category.removeprefix(_AJCC)} (AJCC, 8th edition)")
+    return f"{said}: {' · '.join(parts)}" if parts else said
+
+
+_AJCC = "American Joint Committee on Cancer "
+
+
+def _place(report: Report, subject: str) -> Iterable[str]:
+    """Yield finding, side and site: "Mass, right retroperitoneum"."""
+    side, site = (_code(report, item, subject).lower() for item in ("tid.laterality", "tid.finding_site"))
+    place = " ".join(filter(None, (side, site)))
+    finding = _code(report, "tid.finding", subject)
+    if finding or place:
+        yield ", ".join(filter(None, (finding, place if finding else place.capitalize())))
+
+
+def _sizes(report: Report, subject: str) -> Iterable[str]:
+    for item, label in (("sz.long_axis", "Long axis"), ("sz.short_axis", "Short axis")):
+        if size := _first(report, item, subject):
+            yield f"{label}: {number(size, digits=0)}{_basis(report, item, subject) if item == 'sz.long_axis' else ''}"
+    if extents := dimensions(report, subject):
+        yield f"Extent (CC x TR x AP): {extents}"
+    if volume := _first(report, "sz.volume", subject):
+        yield f"Volume: {_volume(volume)}{_basis(report, 'sz.volume', subject)}"
 
 
 def dimensions(report: Report, subject: str) -> str:
@@ -149,22 +171,25 @@ def _volume(volume: Quantity) -> str:
     return number(volume, digits=0 if volume.number is not None and volume.number >= 10 else 1)  # noqa: PLR2004 - readable digits
 
 
-def _attenuation(report: Report, subject: str) -> list[str]:
-    parts = []
-    mean = _first(report, "ct.hu", subject, "Mean")
-    deviation = _first(report, "ct.hu", subject, "Standard Deviation")
+def _attenuation(report: Report, subject: Subject) -> Iterable[str]:
+    mean = _first(report, "ct.hu", subject.key, "Mean")
+    deviation = _first(report, "ct.hu", subject.key, "Standard Deviation")
     if mean and mean.number is not None:
         spread = (
             f", SD {number(deviation, digits=0).split(' ')[0]}" if deviation and deviation.number is not None else ""
         )
-        parts.append(f"mean attenuation {number(mean, digits=0)}{spread}")
-    for item, label in (("ms.low_att_fraction", "part below 30 HU"), ("ms.fat_att_fraction", "part below -20 HU")):
-        if part := _first(report, item, subject):
-            parts.append(f"{label}: {number(part, digits=0)}")
-    return parts
+        # without its phase an attenuation cannot be compared
+        phases = dict.fromkeys(
+            _code(report, "tech.phase", s.key).removesuffix(" phase") for s in lesion_series(report, subject)
+        )
+        phase = f" ({' and '.join(filter(None, phases))})" if any(phases) else ""
+        yield f"Mean attenuation: {number(mean, digits=0)}{spread}{phase}"
+    for item, label in (("ms.low_att_fraction", "Part below 30 HU"), ("ms.fat_att_fraction", "Part below -20 HU")):
+        if part := _first(report, item, subject.key):
+            yield f"{label}: {number(part, digits=0)}"
 
 
-def _on_slice(report: Report, item: str, subject: str) -> str:
+def _basis(report: Report, item: str, subject: str) -> str:
     basis = next((a.basis for a in report.answers_of(item, subject)), "")
     return f" ({basis})" if basis else ""
 
@@ -177,25 +202,44 @@ def summary(report: Report, counted: Completeness, *, draft: bool) -> str:
     sentences.extend(_lesion_sentence(report, s) for s in report.subjects_of(Scope.LESION))
     if not report.subjects_of(Scope.LESION):
         sentences.append("No segmentation of a tumour was in the study when this draft was made.")
-    sentences.append(f"{counted.open} of {counted.prompts} prompts are open.")
+    sentences.append(f"{counted.open} of {counted.prompts} essential items are open.")
     return " ".join(sentences)
 
 
+#: what a sentence about a lesion says
+_SAID = (
+    "tid.finding",
+    "tid.laterality",
+    "tid.finding_site",
+    "sz.height",
+    "sz.width",
+    "sz.depth",
+    "sz.long_axis",
+    "sz.volume",
+)
+
+
 def _lesion_sentence(report: Report, subject: Subject) -> str:
+    side, site = (_code(report, item, subject.key).lower() for item in ("tid.laterality", "tid.finding_site"))
     finding = (_code(report, "tid.finding", subject.key) or "lesion").lower()
-    side = _code(report, "tid.laterality", subject.key).lower()
-    site = _code(report, "tid.finding_site", subject.key).lower()
-    words = " ".join(filter(None, ("Segmented", side, site, finding)))
-    size = dimensions(report, subject.key)
+    words = " ".join(filter(None, ("Segmented" if subject.segment else "Measured", side, site, finding)))
+    facts = []
+    if size := dimensions(report, subject.key):
+        facts.append(f"{size} (CC x TR x AP)")
+    elif long_axis := _first(report, "sz.long_axis", subject.key):
+        facts.append(f"long axis {number(long_axis, digits=0)}")
     volume = _first(report, "sz.volume", subject.key)
-    facts = [f"{size} (CC x TR x AP)"] if size else []
     if volume is not None and volume.number is not None:
         facts.append(_volume(volume))
-    if not facts:
-        return f"{lesion_label(report, subject)}: {words}, not measured."
-    return f"{lesion_label(report, subject)}: {words} {', '.join(facts)} (proposed from the segmentation)."
+    said = f"{words}, {lesion_label(report, subject)}: {', '.join(facts) if facts else 'not measured'}"
+    used = (a for name in _SAID for a in report.answers_of(name, subject.key) if a.status is Status.PROPOSED)
+    sources = dict.fromkeys(WHENCE[a.provenance] for a in used)
+    return f"{said} (proposed {' and '.join(sources)})." if sources else f"{said}."
 
 
 def completeness(counted: Completeness) -> str:
     """Return the completeness in words."""
-    return f"{counted.prompts} prompts: {counted.proposed} proposed, {counted.confirmed} confirmed, {counted.open} open"
+    said = f"{counted.prompts} prompts: "
+    if counted.confirmed == counted.prompts:
+        return f"{said}{counted.confirmed} confirmed"
+    return f"{said}{counted.proposed} proposed, {counted.confirmed} confirmed, {counted.open} open"

@@ -233,9 +233,9 @@ def known_paths(session: Session) -> frozenset[str]:
     return frozenset(session.scalars(select(InstanceRow.path)))
 
 
-def get_study(session: Session, study_instance_uid: str) -> StudyRecord | None:
-    """Return a study, or None."""
-    row = session.get(StudyRow, study_instance_uid, populate_existing=True)
+def get_study(session: Session, study_instance_uid: str, *, lock: bool = False) -> StudyRecord | None:
+    """Return a study, or None; ``lock``: nobody else changes it before the transaction ends (SQLite has one writer anyway)."""
+    row = session.get(StudyRow, study_instance_uid, populate_existing=True, with_for_update=lock or None)
     return _record(row) if row else None
 
 

@@ -52,7 +52,7 @@ class OutboxRecord:
 
     @property
     def may_be_there(self) -> bool:
-        """Say whether the node may hold the object: it was sent, or an attempt was begun whose outcome nobody can be sure of."""
+        """Say whether the node may hold the object: it was sent, or an attempt was begun whose outcome is not known."""
         return self.begun > 0 or self.state in {OutboxState.SENT, OutboxState.COMMITTED}
 
 
@@ -104,6 +104,27 @@ def get(session: Session, outbox_id: int) -> OutboxRecord | None:
 def content(session: Session, outbox_id: int) -> bytes:
     """Return the bytes of a row, as a DICOM file."""
     return session.scalars(select(OutboxRow.content).where(OutboxRow.id == outbox_id)).one()
+
+
+def frozen(session: Session, like: OutboxRecord, sop_class_uid: str) -> Rendition | None:
+    """Return the object that ``like`` would be in another SOP class, where it was made before, for another node."""
+    query = select(OutboxRow).where(
+        OutboxRow.report_id == like.report_id, OutboxRow.kind == like.kind, OutboxRow.sop_class_uid == sop_class_uid
+    )
+    if like.kind != "report":
+        # the profile words the companion only
+        query = query.where(OutboxRow.profile == like.profile)
+    row = session.scalars(query.order_by(OutboxRow.id).limit(1)).first()
+    if row is None:
+        return None
+    return Rendition(
+        kind=like.kind,
+        sop_class_uid=row.sop_class_uid,
+        sop_instance_uid=row.sop_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        transfer_syntax_uid=row.transfer_syntax_uid,
+        part10=row.content,
+    )
 
 
 def for_study(session: Session, study_instance_uid: str) -> tuple[OutboxRecord, ...]:
@@ -165,19 +186,43 @@ def record_sent(session: Session, outbox_id: int, attempt: int, *, status: int, 
 
 
 def record_retry(
-    session: Session, outbox_id: int, attempt: int, *, status: int | None, message: str, next_at: dt.datetime
+    session: Session,
+    outbox_id: int,
+    attempt: int,
+    *,
+    status: int | None,
+    message: str,
+    next_at: dt.datetime,
+    may_be_there: bool,
 ) -> bool:
-    """Record that attempt number ``attempt`` failed and when the next is due; false where that was recorded already."""
-    return _attempted(session, outbox_id, attempt, {"last_status": status, "last_message": message, "next_at": next_at})
+    """Record that attempt number ``attempt`` did not deliver and when the next is due; false where that was recorded already.
+
+    ``may_be_there``: this attempt, or one before it, may have stored the object all the same.
+    """
+    values: dict[str, object] = {
+        "last_status": status,
+        "last_message": message,
+        "next_at": next_at,
+        "begun": attempt if may_be_there else 0,
+    }
+    return _attempted(session, outbox_id, attempt, values)
 
 
-def record_parked(session: Session, outbox_id: int, attempt: int, *, status: int | None, message: str) -> bool:
+def record_parked(
+    session: Session, outbox_id: int, attempt: int, *, status: int | None, message: str, may_be_there: bool
+) -> bool:
     """Record that attempt number ``attempt`` was refused for good; false where that was recorded already."""
     return _attempted(
         session,
         outbox_id,
         attempt,
-        {"state": OutboxState.PARKED.value, "last_status": status, "last_message": message, "next_at": None},
+        {
+            "state": OutboxState.PARKED.value,
+            "last_status": status,
+            "last_message": message,
+            "next_at": None,
+            "begun": attempt if may_be_there else 0,
+        },
     )
 
 

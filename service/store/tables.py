@@ -225,7 +225,7 @@ class OutboxRow(Base):
     state: Mapped[str] = mapped_column(String(16), index=True)
     #: attempts whose outcome is recorded
     attempt: Mapped[int] = mapped_column(default=0)
-    #: attempts that were begun: once there is one, the object may be at the node, whatever was recorded
+    #: the attempt that may have left the object at the node without our knowing; 0: it is certainly not there
     begun: Mapped[int] = mapped_column(default=0)
     next_at: Mapped[dt.datetime | None]
     last_status: Mapped[int | None]

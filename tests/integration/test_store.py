@@ -249,19 +249,19 @@ class TestOutbox:
         assert outbox.get(session, 999) is None
 
     def test_an_attempt_is_recorded_once(self, session, row):
-        assert outbox.record_retry(session, row, 1, status=0xA700, message="busy", next_at=NOW)
-        assert not outbox.record_retry(session, row, 1, status=0xA700, message="busy", next_at=NOW)
+        assert outbox.record_retry(session, row, 1, status=0xA700, message="busy", next_at=NOW, may_be_there=False)
+        assert not outbox.record_retry(session, row, 1, status=0xA700, message="busy", next_at=NOW, may_be_there=False)
         assert outbox.record_sent(session, row, 2, status=0, message="", at=NOW)
         assert not outbox.record_sent(session, row, 3, status=0, message="", at=NOW)
         kept = outbox.get(session, row)
         assert (kept.state, kept.attempt, kept.last_status, kept.sent_at) == (OutboxState.SENT, 2, 0, NOW)
 
     def test_parked_rows_go_back_by_hand_and_a_late_workflow_finds_its_number_taken(self, session, row):
-        assert outbox.record_parked(session, row, 1, status=0xC000, message="cannot understand")
+        assert outbox.record_parked(session, row, 1, status=0xC000, message="cannot understand", may_be_there=False)
         assert outbox.in_state(session, OutboxState.PARKED)[0].id == row
         again = outbox.requeue(session, row, NOW)
         assert (again.state, again.attempt) == (OutboxState.QUEUED, 2)
-        assert not outbox.record_retry(session, row, 2, status=None, message="late", next_at=NOW)
+        assert not outbox.record_retry(session, row, 2, status=None, message="late", next_at=NOW, may_be_there=False)
         assert outbox.park(session, row, "by hand")
         assert not outbox.park(session, row, "by hand")
         assert outbox.record_sent(session, row, 3, status=0, message="", at=NOW) is False

@@ -53,6 +53,12 @@ def test_t_category_uses_the_largest_dimension_in_any_plane():
     assert values(report, "st.t", "LMS-T1") == [CODES["st.t4"]]
 
 
+def test_the_t_category_names_the_dimension_that_the_report_shows():
+    report = b.report(b.study(), b.tumour(extents=(142.46, 60.0, 60.0)))
+    (category,) = report.answers_of("st.t", "LMS-T1")
+    assert category.basis == f"largest segmented dimension, {values(report, 'sz.height', 'LMS-T1')[0].number} mm"
+
+
 def test_one_segment_proves_no_solitary_lesion_and_several_say_multiple():
     assert values(b.report(b.study(), b.tumour()), "tum.lesion_load") == []
     two = b.report(b.study(), b.tumour(1), b.tumour(2))

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from service.errors import GateError, InputError
 from service.flow.produce import SR_CLASSES, produce, series_uid
 from service.model.measurement import Reference
-from service.model.report import Scope
+from service.model.report import Scope, Status
 from service.model.uids import is_uid
 from service.sr import evidence, gate
 from service.sr.parse import parse
@@ -54,7 +54,7 @@ def test_what_is_known_comes_first_and_no_section_is_empty(sr):
     tops = names(sr)
     assert tops[-2:] == ["Image Library", "Imaging Measurements"]
     assert (
-        tops.index("Summary, automatic, not verified") < tops.index("Open items") < tops.index("Clinical Information")
+        tops.index("Summary (automatic, not verified)") < tops.index("Open items") < tops.index("Clinical Information")
     )
     assert "Impressions" not in tops
     assert gate.document_problems(sr) == []
@@ -164,7 +164,7 @@ def test_a_new_version_names_what_it_replaces(pair):
         sop_instance_uid=pair[0].sop_instance_uid,
         series_instance_uid=pair[0].series_instance_uid,
     )
-    ds = dataset(b.rendered(version=2, predecessors=(before,))[0])
+    ds = dataset(b.rendered(version=2, predecessors={"report": (before,)})[0])
     (study,) = ds.PredecessorDocumentsSequence
     assert (
         study.ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == pair[0].sop_instance_uid
@@ -213,11 +213,62 @@ class TestText:
         text = as_text(sr)
         assert text.startswith("Oncology Measurement Report  [PRELIMINARY, PARTIAL, UNVERIFIED]")
         assert (
-            "DRAFT, NOT VERIFIED. LMS-T1: Segmented right mass 134 x 112 x 87 mm (CC x TR x AP), 684 mL (proposed from the segmentation)."
+            "DRAFT, NOT VERIFIED. Segmented right mass, LMS-T1: 134 x 112 x 87 mm (CC x TR x AP), 684 mL (proposed from the segmentation)."
             in text
         )
         assert "2.25." not in text
         assert "(no name)" not in text
+
+    def test_a_group_opens_with_what_viewers_hide_below_its_items(self, sr):
+        (comment,) = [t for t in as_text(sr).splitlines() if t.strip().startswith("Comment: ")]
+        assert comment.strip() == (
+            "Comment: LMS-T1, proposed from the segmentation and by a rule, not confirmed: Mass, right · "
+            "Long axis: 80 mm (axial, slice 14) · Short axis: 64 mm · Extent (CC x TR x AP): 134 x 112 x 87 mm · "
+            "Volume: 684 mL (voxel count of segment 'Tumour') · Mean attenuation: 61 HU, SD 24 (portal venous) · "
+            "Part below 30 HU: 22 % · Clinical T category by size: cT3 (AJCC, 8th edition)"
+        )
+
+    def test_what_could_not_be_measured_stands_before_the_numbers_and_once(self):
+        segment = replace(b.tumour(), remarks=("The segment is in 2 separate parts",), refusals=("No extents: why",))
+        rows = as_text(dataset(b.rendered(b.produced(None, segment))[0])).splitlines()
+        found = [n for n, row in enumerate(rows) if "2 separate parts" in row or "No extents" in row]
+        assert [rows[n].strip() for n in found] == [
+            "Remark: The segment is in 2 separate parts",
+            "Remark: No extents: why",
+        ]
+        assert found[-1] < next(n for n, row in enumerate(rows) if "Long Axis: " in row)
+
+    def test_a_proposal_among_confirmed_answers_is_never_taken_for_confirmed(self):
+        """The basis of a container is what viewers show; that of an item they hide."""
+        produced = b.produced()
+        left = {"sz.volume", "hd.indications"}
+        answers = tuple(
+            replace(a, status=Status.CONFIRMED) if a.status is Status.PROPOSED and a.item not in left else a
+            for a in produced.report.answers
+        )
+        text = as_text(dataset(b.rendered(replace(produced, report=replace(produced.report, answers=answers)))[0]))
+        group = text[text.index("Measurement Group") :]
+        assert "\n    Basis: Proposed from the segmentation, not confirmed\n" in group
+        assert "Long Axis: 80.4 mm (Basis: Confirmed, first proposed from the segmentation" in group
+        assert "LMS-T1, partly proposed from the segmentation, not confirmed: " in group
+
+    def test_after_confirmation_the_word_proposed_is_gone(self):
+        produced = b.produced()
+        answers = tuple(
+            replace(a, status=Status.CONFIRMED) if a.status is Status.PROPOSED else a for a in produced.report.answers
+        )
+        renditions = b.rendered(replace(produced, report=replace(produced.report, answers=answers)))
+        for rendition in renditions:
+            text = as_text(dataset(rendition))
+            assert "(proposed" not in text
+            assert "not confirmed" not in text
+            assert "DRAFT, proposed" not in text
+
+    def test_what_the_software_records_is_no_proposal(self, sr):
+        text = as_text(sr)
+        library = text[text.index("Image Library Group") : text.index("Imaging Measurements")]
+        assert "Modality: Computed Tomography\n" in library
+        assert "Basis: Proposed from the header, not confirmed" in library
 
     def test_values_are_escaped_in_the_page(self):
         evil = b.study(b.series(2, ReasonForTheRequestedProcedure="<script>alert(1)</script>"))

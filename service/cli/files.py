@@ -1,0 +1,251 @@
+"""The commands that need no service: files in, files or text out."""
+
+from __future__ import annotations
+
+import enum
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli.common import NO, AsJson, Config, complain, load, say, say_json, table
+from service.errors import TemplateError
+
+template = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Report templates: list, check, show.")
+
+Folder = Annotated[Path, typer.Argument(help="Folder with DICOM files, at any depth.", show_default=False)]
+File = Annotated[Path, typer.Argument(help="An SR as a DICOM file.", show_default=False)]
+Templates = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder", help="Folder laid out as sr_templates/; by default the shipped templates.", show_default=False
+    ),
+]
+
+
+class SrClass(enum.StrEnum):
+    """What ``--sop-class`` takes."""
+
+    COMPREHENSIVE_3D = "comprehensive-3d"
+    COMPREHENSIVE = "comprehensive"
+    ENHANCED = "enhanced"
+
+
+class Form(enum.StrEnum):
+    """What ``--format`` takes."""
+
+    TEXT = "text"
+    HTML = "html"
+
+
+class TrackingProfile(enum.StrEnum):
+    """What ``--profile`` takes."""
+
+    STANDARD = "standard"
+    OHIF = "ohif"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(compose)
+    app.command()(measure)
+    app.command()(render)
+    app.command()(validate)
+    app.add_typer(template, name="template")
+
+
+def compose(
+    folder: Folder,
+    out: Annotated[
+        Path, typer.Option("--out", help="Where report.dcm, measurements.dcm and report.json go.", show_default=False)
+    ],
+    template_name: Annotated[str, typer.Option("--template", help="Name of the template.")] = "baseline",
+    sop_class: Annotated[SrClass, typer.Option("--sop-class", help="SR class of the objects.")] = SrClass.COMPREHENSIVE,
+    profile: Annotated[
+        TrackingProfile, typer.Option("--profile", help="Tracking identifiers of the measurements.")
+    ] = TrackingProfile.STANDARD,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the report of a folder of DICOM files, without service, triage or registry.
+
+    Example: lms-sr compose ./study --out ./report
+    """
+    from service import offline
+    from service.clock import SystemClock
+    from service.flow.produce import SR_CLASSES
+
+    classes = dict(zip(SrClass, SR_CLASSES, strict=True))
+    done = offline.compose(
+        load(config),
+        folder,
+        out,
+        now=SystemClock().now(),
+        template=template_name,
+        sop_class_uid=classes[sop_class],
+        profile=profile.value,
+    )
+    if as_json:
+        say_json(done)
+        return
+    for study in done.studies:
+        say(f"study {study.study_instance_uid}")
+        for path in study.files:
+            say(f"  {path}")
+    for reason in done.refused:
+        complain(f"left out: {reason}")
+
+
+def measure(folder: Folder, config: Config = None, as_json: AsJson = False) -> None:
+    """Measure every segment of every segmentation in a folder: lengths in mm, volumes in mm3.
+
+    Example: lms-sr measure ./study --json
+    """
+    from service import offline
+    from service.measure import listing
+
+    found = offline.measure(load(config), folder)
+    if as_json:
+        say(listing.to_json(found))
+        return
+    for segment in found:
+        say(f"segment {segment.segment} '{segment.label}'{f' ({segment.role})' if segment.role else ''}")
+        rows = [(f"  {m.name}", f"{m.value:.2f}", m.unit, m.derivation, m.method) for m in segment.measurements]
+        if rows:
+            say(table(("  what", "value", "unit", "derivation", "method"), rows))
+        for remark in (*segment.remarks, *segment.refusals):
+            say(f"  {remark}")
+    if not found:
+        say("no segmentation in this folder")
+
+
+def render(
+    file: File,
+    form: Annotated[Form, typer.Option("--format", help="text or html.")] = Form.TEXT,
+    as_json: AsJson = False,
+) -> None:
+    """Show an SR as a reader sees it.
+
+    Example: lms-sr render report.dcm --format html > report.html
+    """
+    from service import offline
+
+    shown = offline.show(file, form.value)
+    if as_json:
+        say_json({"file": file, "format": form, "content": shown})
+        return
+    typer.echo(shown, nl=not shown.endswith("\n"))
+
+
+def validate(file: File, as_json: AsJson = False) -> None:
+    """Check an SR of ours as it is checked before sending: structure, values, references, and that it reads back.
+
+    Example: lms-sr validate report.dcm
+    """
+    from service import offline
+
+    problems = offline.problems_of(file)
+    if as_json:
+        say_json({"file": file, "valid": not problems, "problems": problems})
+    else:
+        for problem in problems:
+            complain(f"{file}: {problem}")
+        if not problems:
+            say(f"{file}: valid")
+    if problems:
+        raise typer.Exit(NO)
+
+
+# --- templates -----------------------------------------------------------------------------------------------------------
+
+
+@template.command("list")
+def list_templates(folder: Templates = None, as_json: AsJson = False) -> None:
+    """List the templates.
+
+    Example: lms-sr template list
+    """
+    from sr_templates import load_template, template_names
+
+    found = [load_template(name, folder) for name in template_names(folder)]
+    if as_json:
+        say_json([{"name": t.key, "version": t.version, "label": t.label, "items": len(list(t))} for t in found])
+        return
+    say(table(("template", "version", "items", "label"), [(t.key, t.version, len(list(t)), t.label) for t in found]))
+
+
+@template.command()
+def lint(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names of templates; without one, all.", show_default=False)
+    ] = None,
+    folder: Templates = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find every fault of a template: unknown codes, conditions that cannot hold, missing units; ends with 2 if there is one.
+
+    Example: lms-sr template lint baseline --folder ./my-templates
+    """
+    from service.flow.prefill import SOURCES
+    from sr_templates import template_names
+    from sr_templates.language.linter import lint as faults_of
+
+    known = template_names(folder)
+    for name in names or ():
+        if name not in known:
+            msg = f"there is no template '{name}': known are {', '.join(known) or 'none'}"
+            raise TemplateError(msg)
+    faults = {name: faults_of(name, sources=tuple(SOURCES), folder=folder) for name in names or known}
+    if as_json:
+        say_json(faults)
+        if any(faults.values()):
+            raise typer.Exit(2)
+        return
+    if any(faults.values()):
+        raise TemplateError("\n".join(dict.fromkeys(f for found in faults.values() for f in found)))
+    say(f"{', '.join(faults)}: no faults")
+
+
+@template.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Name of the template.")],
+    folder: Templates = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a template asks: sections, items, needs.
+
+    Example: lms-sr template show baseline
+    """
+    from sr_templates import load_template
+
+    found = load_template(name, folder)
+    if as_json:
+        say_json(found)
+        return
+    say(f"{found.label} ({found.key}, version {found.version})")
+    for section in found.sections:
+        say(f"\n{section.heading.meaning}")
+        say(table(("  item", "need", "asked about", "modalities", "question"), [
+            (f"  {i.key}", i.need.value, i.scope.value, " ".join(i.modalities) or "all", i.label) for i in section.items
+        ]))  # fmt: skip
+
+
+@template.command()
+def docs(
+    name: Annotated[str, typer.Argument(help="Name of the template.")] = "baseline",
+    folder: Templates = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the clinical documentation of a template as Markdown.
+
+    Example: lms-sr template docs > docs/clinical.md
+    """
+    from sr_templates import load_template
+    from sr_templates.documentation import markdown
+
+    text = markdown(load_template(name, folder))
+    if as_json:
+        say(json.dumps({"template": name, "markdown": text}))
+        return
+    typer.echo(text, nl=False)

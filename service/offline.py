@@ -1,0 +1,180 @@
+"""Files in, files out, no service: compose, measure, render and check, for trying a template or looking into a fault."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from service.errors import InputError
+from service.flow.produce import COMPREHENSIVE_SR, Options, produce, renditions
+from service.measure.segments import measure_study
+from service.model.measurement import SegmentMeasurements
+from service.model.report_json import to_json
+from service.read.folder import read_folder
+from service.settings import Settings
+from service.sr import gate, render
+from service.sr.companion import Profile
+from service.sr.parse import parse
+from sr_templates import load_template, template_names
+
+#: UIDs of what is composed offline are those of no installation
+_INSTALLATION = "offline"
+_FILES = {"report": "report.dcm", "companion": "measurements.dcm"}
+_CONTENT = "report.json"
+_TITLES = {"126000": "companion", "126001": "report"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed:
+    """What was written for one study, and which files were left out."""
+
+    study_instance_uid: str
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderComposed:
+    """What a folder gave: its studies, and why files were left out."""
+
+    studies: tuple[Composed, ...]
+    refused: tuple[str, ...]
+
+
+def compose(
+    settings: Settings,
+    folder: Path,
+    out: Path,
+    *,
+    now: dt.datetime,
+    template: str = "baseline",
+    sop_class_uid: str = COMPREHENSIVE_SR,
+    profile: Profile = "standard",
+) -> FolderComposed:
+    """Write ``report.dcm``, ``measurements.dcm`` where there are lines to draw, and ``report.json``.
+
+    One study goes into ``out`` itself, several each into a folder named by its Study Instance UID. No triage, no registry: every study
+    gets a report, and none is compared.
+
+    Raises
+    ------
+    InputError
+        ``folder`` is none, holds no DICOM file, or ``out`` cannot be written.
+    GateError
+        A report failed a check; nothing of it was written.
+    """
+    found = read_folder(folder, default_issuer=settings.site.issuer)
+    if not found.studies:
+        why = f" ({found.refused[0]})" if found.refused else ""
+        msg = f"{folder} holds no DICOM file that can be read{why}"
+        raise InputError(msg)
+    options = Options(
+        installation=_INSTALLATION,
+        template=template,
+        timezone=settings.site.timezone,
+        series_number=settings.reports.series_number,
+        companion_series_number=settings.reports.companion_series_number,
+    )
+    composed = []
+    for study in found.studies:
+        produced = produce(study, measure_study(study, found.open_file), None, options)
+        made = renditions(produced, sop_class_uid=sop_class_uid, profile=profile, version=1, created_at=now)
+        place = out if len(found.studies) == 1 else out / study.study_instance_uid
+        contents = {_FILES[r.kind]: r.part10 for r in made} | {_CONTENT: to_json(produced.report).encode()}
+        composed.append(Composed(study_instance_uid=study.study_instance_uid, files=_write(place, contents)))
+    return FolderComposed(studies=tuple(composed), refused=found.refused)
+
+
+def _write(place: Path, contents: dict[str, bytes]) -> tuple[Path, ...]:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        # what an earlier run wrote of another shape must not be taken for this one's
+        for name in (*_FILES.values(), _CONTENT):
+            (place / name).unlink(missing_ok=True)
+        for name, content in contents.items():
+            (place / name).write_bytes(content)
+    except OSError as error:
+        msg = f"{place} cannot be written ({error.strerror}): name another folder with --out"
+        raise InputError(msg) from error
+    return tuple(place / name for name in contents)
+
+
+def measure(settings: Settings, folder: Path) -> tuple[SegmentMeasurements, ...]:
+    """Measure every segment of every study of a folder.
+
+    Raises
+    ------
+    InputError
+        ``folder`` is none.
+    """
+    found = read_folder(folder, default_issuer=settings.site.issuer)
+    return tuple(m for s in found.studies for m in measure_study(s, found.open_file, every_segment=True))
+
+
+def open_sr(path: Path) -> Dataset:
+    """Return an SR document.
+
+    Raises
+    ------
+    InputError
+        The file is none, or cannot be read.
+    """
+    try:
+        ds = dcmread(path)
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror or 'it ends too early'}"
+        raise InputError(msg) from error
+    except (InvalidDicomError, ValueError, EOFError) as error:
+        msg = f"{path} is no DICOM file: {type(error).__name__}"
+        raise InputError(msg) from error
+    if ds.get("ValueType") != "CONTAINER":
+        msg = f"{path} is no SR document"
+        raise InputError(msg)
+    return ds
+
+
+def show(path: Path, form: str) -> str:
+    """Return an SR as ``text`` or ``html``.
+
+    Raises
+    ------
+    InputError
+        As `open_sr`.
+    """
+    ds = open_sr(path)
+    return render.as_html(ds) if form == "html" else render.as_text(ds)
+
+
+def problems_of(path: Path) -> tuple[str, ...]:
+    """Return what is wrong with an SR of ours; empty where nothing is.
+
+    Raises
+    ------
+    InputError
+        As `open_sr`.
+    """
+    ds = open_sr(path)
+    title = str(next(iter(ds.get("ConceptNameCodeSequence") or ()), Dataset()).get("CodeValue", ""))
+    problems = gate.document_problems(ds)
+    kind = _TITLES.get(title)
+    if kind == "companion":
+        problems += gate.companion_problems(ds)
+    elif kind == "report":
+        problems += _unreadable(ds)
+    return tuple(dict.fromkeys(problems))
+
+
+def _unreadable(ds: Dataset) -> list[str]:
+    faults = []
+    for name in template_names():
+        try:
+            parse(ds, load_template(name))
+        except InputError as error:
+            faults.append(f"does not read back as a '{name}' report: {error}")
+        else:
+            return []
+    return faults

@@ -1,0 +1,279 @@
+"""One attempt to send one object. What came of it is recorded together with the next attempt, if there is to be one.
+
+A lost answer makes no twin: the node is asked whether it holds the object, or gets the same bytes under the same UID again.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from service.dimse import statuses
+from service.dimse.statuses import Action, describe, what_to_do
+from service.errors import LmsSrError, OutcomeUnknown, PeerUnavailable, Permanent, Rejected
+from service.flow.produce import CLASS_NAMES, Rendition
+from service.flow.retry import next_delay
+from service.model.events import StudyEvent
+from service.settings import Node
+from service.store import events, inbox, outbox
+from service.store.outbox import OutboxRecord
+from service.work import delivery, jobs
+from service.work.issuing import render_again
+from service.work.services import Services
+
+_log = logging.getLogger("lms_sr.send")
+
+#: a lost answer is cleared up sooner than a node that is down
+_UNKNOWN_DELAY = 5.0
+#: attempts after which a fault of our own is shown to a person
+_MAX_FAULTS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """One attempt: the row as it was before, its number, and whether an earlier attempt may have stored the object."""
+
+    row: OutboxRecord
+    number: int
+    in_doubt: bool
+
+    @property
+    def ids(self) -> dict[str, object]:
+        row = self.row
+        return {"outbox": row.id, "study": row.study_instance_uid, "node": row.node, "attempt": self.number}
+
+
+def send(services: Services, outbox_id: int, attempt: int) -> str:
+    """Make attempt number ``attempt``; return what came of it in a word."""
+    with services.transaction() as session:
+        row = outbox.get(session, outbox_id)
+        if row is None or not outbox.begin(session, outbox_id, attempt):
+            return "overtaken"
+        part10 = outbox.content(session, outbox_id)
+    this = _Attempt(row=row, number=attempt, in_doubt=row.begun > 0)
+    node = services.settings.node(row.node)
+    if node is None or not node.port:
+        reason = f"[[nodes]] has no '{row.node}' with a port any more: add it, then 'lms-sr outbox retry {outbox_id}'"
+        return _parked(services, this, None, reason, may_be_there=this.in_doubt)
+    if this.in_doubt:
+        there = _ask(services, node, this)
+        if there:
+            return _sent(services, this, statuses.SUCCESS, "found there, the answer was lost")
+        if there is False:
+            this = _Attempt(row=row, number=attempt, in_doubt=False)
+    return _store(services, node, this, part10)
+
+
+def _store(services: Services, node: Node, this: _Attempt, part10: bytes) -> str:
+    try:
+        outcome = services.peers.store(node, this.row, part10)
+    except OutcomeUnknown as error:
+        return _unknown(services, this, str(error))
+    except Rejected as error:
+        if error.status == statuses.CLASS_NOT_SUPPORTED:
+            return _other_class(services, node, this)
+        return _parked(services, this, error.status, str(error), may_be_there=this.in_doubt)
+    except PeerUnavailable as error:
+        return _failed(services, this, error.status, str(error))
+    except Permanent as error:
+        return _parked(services, this, None, str(error), may_be_there=this.in_doubt)
+    return _answered(services, node, this, outcome.status, outcome.comment)
+
+
+def _answered(services: Services, node: Node, this: _Attempt, status: int, comment: str) -> str:
+    if status == statuses.CLASS_NOT_SUPPORTED:
+        return _other_class(services, node, this)
+    said = f"{describe(status)}{f': {comment}' if comment else ''}"
+    match what_to_do(status, attempt=this.number):
+        case Action.DELIVERED | Action.DELIVERED_WITH_WARNING:
+            return _sent(services, this, status, comment if status != statuses.SUCCESS else "")
+        case Action.RETRY:
+            return _failed(services, this, status, f"{node.name} answers {said}")
+        case Action.PARK:
+            return _parked(services, this, status, f"{node.name} answers {said}", may_be_there=this.in_doubt)
+
+
+def _ask(services: Services, node: Node, this: _Attempt) -> bool | None:
+    """Say whether the node holds the object; None where it cannot be asked or gives no answer."""
+    if not node.query:
+        return None
+    try:
+        return services.peers.holds(node, this.row)
+    except LmsSrError as error:
+        _log.warning("node_not_asked", extra={"ids": {**this.ids, "error": type(error).__name__}})
+        return None
+
+
+# --- what is recorded ----------------------------------------------------------------------------------------------------
+
+
+def _sent(services: Services, this: _Attempt, status: int, comment: str) -> str:
+    row, now = this.row, services.now()
+    with services.transaction() as session:
+        if not outbox.record_sent(session, row.id, this.number, status=status, message=comment, at=now):
+            return "overtaken"
+        _tell(
+            session,
+            this,
+            StudyEvent.SENT,
+            now,
+            status=f"{status:04X}H",
+            comment=f": {comment}" if comment else "",
+        )
+        settle(session, row.study_instance_uid)
+    _log.info("sent", extra={"ids": {**this.ids, "status": f"{status:04X}"}})
+    return "sent"
+
+
+def _failed(services: Services, this: _Attempt, status: int | None, reason: str) -> str:
+    delay = next_delay(this.number, services.settings.outgoing, services.jitter())
+    return _again(
+        services, this, StudyEvent.SEND_FAILED, delay, status=status, reason=reason, may_be_there=this.in_doubt
+    )
+
+
+def _unknown(services: Services, this: _Attempt, reason: str) -> str:
+    delay = next_delay(this.number, services.settings.outgoing, services.jitter())
+    if this.number == 1:
+        delay = min(delay, _UNKNOWN_DELAY)
+    return _again(services, this, StudyEvent.SEND_UNKNOWN, delay, status=None, reason=reason, may_be_there=True)
+
+
+def _again(
+    services: Services,
+    this: _Attempt,
+    event: StudyEvent,
+    delay: float,
+    *,
+    status: int | None,
+    reason: str,
+    may_be_there: bool,
+) -> str:
+    row, now = this.row, services.now()
+    due = now + dt.timedelta(seconds=delay)
+    with services.transaction() as session:
+        if not outbox.record_retry(
+            session, row.id, this.number, status=status, message=reason, next_at=due, may_be_there=may_be_there
+        ):
+            return "overtaken"
+        _tell(session, this, event, now, reason=reason, delay=f"{delay:.0f}")
+        services.jobs.enqueue(session, jobs.send(row.id, this.number + 1, row.node), delay=delay)
+    _log.warning(event.value, extra={"ids": {**this.ids, "again_in_seconds": round(delay)}})
+    return event.value
+
+
+def _parked(services: Services, this: _Attempt, status: int | None, reason: str, *, may_be_there: bool) -> str:
+    row, now = this.row, services.now()
+    with services.transaction() as session:
+        if not outbox.record_parked(
+            session, row.id, this.number, status=status, message=reason, may_be_there=may_be_there
+        ):
+            return "overtaken"
+        _tell(session, this, StudyEvent.PARKED, now, reason=f"{row.kind} for {row.node}: {reason}")
+        settle(session, row.study_instance_uid)
+    _log.error("send_parked", extra={"ids": this.ids})
+    return "parked"
+
+
+def _other_class(services: Services, node: Node, this: _Attempt) -> str:
+    """Learn which classes the node takes, and make the object again as one of them."""
+    row, now = this.row, services.now()
+    if this.in_doubt:
+        # made again it would have another UID, and might be the second one there
+        reason = f"{node.name} does not take {CLASS_NAMES[row.sop_class_uid]} any more, and may hold the object from an earlier attempt"
+        return _parked(services, this, statuses.CLASS_NOT_SUPPORTED, reason, may_be_there=True)
+    try:
+        accepted = services.peers.accepted_classes(node)
+    except PeerUnavailable as error:
+        return _failed(services, this, error.status, str(error))
+    except Permanent as error:
+        return _parked(services, this, None, str(error), may_be_there=False)
+    with services.transaction() as session:
+        outbox.learn(session, node.name, sorted(accepted), now)
+    other = delivery.lesser_class(accepted, row.sop_class_uid)
+    if other is None:
+        names = ", ".join(CLASS_NAMES.values())
+        reason = f"{node.name} takes none of {names}: allow one of them there, then 'lms-sr outbox retry {row.id}'"
+        return _parked(services, this, statuses.CLASS_NOT_SUPPORTED, reason, may_be_there=False)
+    try:
+        rendition = render_again(services, row, other)
+    except Permanent as error:
+        return _parked(services, this, None, str(error), may_be_there=False)
+    return _replaced(services, this, rendition)
+
+
+def _replaced(services: Services, this: _Attempt, rendition: Rendition) -> str:
+    row, now = this.row, services.now()
+    with services.transaction() as session:
+        if not outbox.replace_rendition(session, row.id, this.number, rendition):
+            return "overtaken"
+        _tell(
+            session,
+            this,
+            StudyEvent.CLASS_CHANGED,
+            now,
+            old_class=CLASS_NAMES[row.sop_class_uid],
+            new_class=CLASS_NAMES[rendition.sop_class_uid],
+        )
+        services.jobs.enqueue(session, jobs.send(row.id, this.number + 1, row.node))
+    _log.info("class_changed", extra={"ids": this.ids})
+    return "class changed"
+
+
+def _tell(session: Session, this: _Attempt, event: StudyEvent, at: dt.datetime, **data: object) -> None:
+    row = this.row
+    known = {"kind": row.kind, "node": row.node, "attempt": this.number}
+    events.append(session, row.study_instance_uid, event, at, **known, **data)
+
+
+def settle(session: Session, study_instance_uid: str) -> None:
+    """Let the study stand where its outbox says, unless it waits for images or for composing."""
+    study = inbox.get_study(session, study_instance_uid, lock=True)
+    state = delivery.standing(outbox.for_study(session, study_instance_uid))
+    if study is not None and state is not None and study.state in delivery.AFTER_COMPOSING:
+        inbox.set_state(session, study_instance_uid, state)
+
+
+def after_fault(services: Services, outbox_id: int, attempt: int) -> None:
+    """Record that an attempt ended by a fault of our own: it is tried again, and parked when it goes on failing."""
+    with services.reading() as session:
+        row = outbox.get(session, outbox_id)
+    if row is None:
+        return
+    this = _Attempt(row=row, number=attempt, in_doubt=True)
+    reason = "a fault of LMS-SR: see the log"
+    if attempt >= _MAX_FAULTS:
+        _parked(services, this, None, reason, may_be_there=True)
+    else:
+        _failed(services, this, None, reason)
+
+
+# --- by hand -------------------------------------------------------------------------------------------------------------
+
+
+def retry(services: Services, outbox_id: int) -> OutboxRecord | None:
+    """Send a parked or waiting object now; None where there is no such row, or it needs no sending."""
+    with services.transaction() as session:
+        row = outbox.requeue(session, outbox_id, services.now())
+        if row is None:
+            return None
+        events.append(session, row.study_instance_uid, StudyEvent.RETRIED, services.now(), kind=row.kind)
+        services.jobs.enqueue(session, jobs.send(row.id, row.attempt + 1, row.node))
+        settle(session, row.study_instance_uid)
+        return row
+
+
+def park(services: Services, outbox_id: int, reason: str) -> OutboxRecord | None:
+    """Stop sending a waiting object; None where there is no such row, or it does not wait."""
+    with services.transaction() as session:
+        if not outbox.park(session, outbox_id, reason):
+            return None
+        row = outbox.get(session, outbox_id)
+        if row is not None:
+            said = f"{row.kind} for {row.node}: {reason}"
+            events.append(session, row.study_instance_uid, StudyEvent.PARKED, services.now(), reason=said)
+            settle(session, row.study_instance_uid)
+        return row

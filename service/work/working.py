@@ -1,0 +1,153 @@
+"""The role ``work``: the indexer and the workflows, over one database."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from sqlalchemy.exc import DBAPIError
+
+from service.clock import SystemClock
+from service.flow import triage
+from service.store import inbox
+from service.store.engine import make_engine
+from service.work import completing, composing, database, jobs, sending, sweeping
+from service.work.engine import DbosJobs, Runner
+from service.work.handover import CHILD_GRACE_SECONDS, GRACE_SECONDS, Order, Ready
+from service.work.indexer import Indexer
+from service.work.locks import only_executor
+from service.work.peers import NetworkPeers
+from service.work.receiving import make_spool
+from service.work.services import Services
+from sr_templates import load_template
+
+_log = logging.getLogger("lms_sr.work")
+
+#: a step that failed by a fault of the code is tried again after so long
+_FAULT_SECONDS = 10.0
+
+
+def work(order: Order, announce: Callable[[Ready], None], stop: threading.Event) -> None:
+    """Index and run workflows until ``stop`` is set.
+
+    Raises
+    ------
+    ConfigurationError
+        The database, the spool or the triage rules cannot be used.
+    TemplateError
+        The template that the rules name cannot be loaded.
+    """
+    settings = order.settings
+    rules = triage.load(settings.triage.rules)
+    for name in sorted({rule.template for rule in rules if rule.report}):
+        load_template(name)
+    executor = f"work-{order.slot}"
+    url = settings.database.url.get_secret_value()
+    with ExitStack() as stack:
+        own, engines = make_engine(url), make_engine(url)
+        stack.callback(own.dispose)
+        stack.callback(engines.dispose)
+        if order.alone:
+            database.wait_for(own, seconds=database.PATIENCE_SECONDS, stop=stop)
+            database.verify_own(own)
+        stack.enter_context(only_executor(own, executor))
+        spool = make_spool(settings)
+        spool.prepare()
+        queue = DbosJobs(own)
+        services = Services(
+            settings=settings,
+            clock=SystemClock(),
+            engine=own,
+            spool=spool,
+            peers=NetworkPeers(settings),
+            jobs=queue,
+            rules=rules,
+        )
+        runner = Runner.start(engines, executor, workflows(services, queue, stop))
+        indexer = threading.Thread(target=Indexer(services).run, args=(stop,), name="indexer", daemon=True)
+        # one indexer for each spool: further slots only work
+        if order.slot == 0:
+            indexer.start()
+        with services.transaction() as session:
+            queue.enqueue(session, jobs.sweep(sweeping.hour_of(services.now())))
+        announce(Ready())
+        stop.wait()
+        runner.stop(CHILD_GRACE_SECONDS)
+        if indexer.is_alive():
+            indexer.join(CHILD_GRACE_SECONDS)
+
+
+def workflows(services: Services, history: sweeping.History, stop: threading.Event) -> dict[str, Callable[..., str]]:
+    """Return what the engine runs: name → function of ids and numbers. None of them raises: the engine would not try again."""
+
+    def complete(study_instance_uid: str, revision: int, step: int) -> str:
+        def later() -> None:
+            with services.transaction() as session:
+                following = jobs.check_completion(study_instance_uid, revision, step + 1)
+                services.jobs.enqueue(session, following, delay=_FAULT_SECONDS)
+
+        return _guarded(
+            services,
+            stop,
+            jobs.COMPLETE,
+            lambda: completing.complete(services, study_instance_uid, revision, step),
+            later,
+        )
+
+    def compose(study_instance_uid: str, revision: int, by_hand: bool) -> str:
+        def later() -> None:
+            # the crash counter of the study ends this
+            with services.transaction() as session:
+                study = inbox.get_study(session, study_instance_uid)
+                count = study.crashes if study else 0
+                again = jobs.compose(study_instance_uid, revision, run=f"fault-{count}", by_hand=by_hand)
+                services.jobs.enqueue(session, again, delay=_FAULT_SECONDS)
+
+        return _guarded(
+            services,
+            stop,
+            jobs.COMPOSE,
+            lambda: composing.compose(services, study_instance_uid, revision, by_hand),
+            later,
+        )
+
+    def send(outbox_id: int, attempt: int) -> str:
+        return _guarded(
+            services,
+            stop,
+            jobs.SEND,
+            lambda: sending.send(services, outbox_id, attempt),
+            lambda: sending.after_fault(services, outbox_id, attempt),
+        )
+
+    def sweep(hour: int) -> str:
+        def later() -> None:
+            with services.transaction() as session:
+                services.jobs.enqueue(session, jobs.sweep(hour + 1), delay=_FAULT_SECONDS)
+
+        return _guarded(services, stop, jobs.SWEEP, lambda: sweeping.sweep(services, history, hour), later)
+
+    return {jobs.COMPLETE: complete, jobs.COMPOSE: compose, jobs.SEND: send, jobs.SWEEP: sweep}
+
+
+def _guarded(
+    services: Services, stop: threading.Event, name: str, step: Callable[[], str], later: Callable[[], None]
+) -> str:
+    """Run a step; a fault of the code is logged and the step asked for once more, a database that is away is waited for."""
+    while True:
+        try:
+            return step()
+        except DBAPIError as error:
+            # every step records in a transaction or not at all, so that it may be run again
+            _log.warning("step_waits_for_database", extra={"ids": {"step": name, "error": type(error).__name__}})
+            database.wait_for(services.engine, stop=stop)
+            if stop.wait(1.0):
+                # this process ends within seconds: what did not end is found again by the engine at the next start, which an
+                # exception would prevent
+                threading.Event().wait(GRACE_SECONDS)
+        except Exception:  # noqa: BLE001 - the edge of a workflow
+            _log.exception("step_failed", extra={"ids": {"step": name}})
+            later()
+            return "failed"

@@ -1,0 +1,793 @@
+"""What the receiver promises a sender, over real sockets: it takes what it should, and success means that it is in the spool."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom._uid_dict import UID_dictionary
+from pydicom.data import get_testdata_file
+from pynetdicom import AE, build_context
+
+from service.clock import ManualClock
+from service.dimse import scp
+from service.dimse.scp import Counts, Receiver
+from service.errors import ConfigurationError
+from service.settings import Local, Node, Settings, Triage
+from service.store.spool import Spool, key_of, read_meta
+from tests import dicom_bytes as db
+from tests import raw_peer
+from tests.dicom_bytes import BIG, CT, DEFLATED, EXPLICIT, IMPLICIT, INSTANCE, JPEG2000, MR, data_set
+from tests.helpers import dcmtk_environment, real_dcmtk
+from tests.raw_peer import ABORT, ASSOCIATE_RJ, P_DATA, RELEASE_RP, VERIFICATION, RawPeer, command, pdu, store_rq, value
+
+NODES = (
+    Node(name="PACS", ae_title="PACS"),
+    Node(name="HEALTH", ae_title="HEALTH", may=("echo",)),
+    Node(name="SCANNER", ae_title="SCANNER", may=("store",)),
+    Node(name="ELSEWHERE", ae_title="ELSEWHERE", host="192.0.2.7"),
+)
+#: Deflated ones, whose data sets have no limit, and those that are no DICOM encoding
+NOT_TAKEN = {
+    DEFLATED,
+    "1.2.840.10008.1.2.4.95",
+    "1.2.840.10008.1.2.4.205",
+    "1.2.840.10008.1.2.6.1",
+    "1.2.840.10008.1.2.6.2",
+    "1.2.840.10008.1.20",
+}
+#: (0002,0010) of what dcmtk's storescu sends, by the option that makes it propose that
+STORESCU = {
+    "CT_small.dcm": "-xe",
+    "MR_small_implicit.dcm": "-xi",
+    "MR_small_bigendian.dcm": "-xb",
+    "JPEG2000.dcm": "-xw",
+    "MR_small_jpeg_ls_lossless.dcm": "-xt",
+    "MR_small_RLE.dcm": "-xr",
+    "SC_rgb_jpeg_gdcm.dcm": "-xs",
+    "reportsi.dcm": "-xe",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rig:
+    """A receiver, its spool and what it logged."""
+
+    receiver: Receiver
+    spool: Spool
+    clock: ManualClock
+    caplog: pytest.LogCaptureFixture
+
+    @property
+    def port(self) -> int:
+        return self.receiver.port
+
+    def peer(self) -> RawPeer:
+        return RawPeer(self.port)
+
+    def files(self) -> list[str]:
+        return sorted(str(p.relative_to(self.spool.root)) for p in self.spool.root.rglob("*") if p.is_file())
+
+    def data(self, instance: str = INSTANCE) -> bytes:
+        """Return the data set as it lies in the spool."""
+        path = self.spool.path(key_of(instance))
+        return path.read_bytes()[read_meta(path).dataset_offset :]
+
+    def records(self, event: str) -> list[dict[str, Any]]:
+        return [getattr(r, "ids", {}) for r in self.caplog.records if r.getMessage() == event]
+
+    def told(self, event: str) -> dict[str, Any]:
+        """Return the ids of the one record of this event; it may come a moment later than the answer."""
+        assert until(lambda: len(self.records(event)) == 1), [r.getMessage() for r in self.caplog.records]
+        return self.records(event)[0]
+
+
+def until(condition: Callable[[], object], seconds: float = 10) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+Start = Callable[..., Rig]
+
+
+@pytest.fixture
+def start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Start]:
+    caplog.set_level(logging.DEBUG, "lms_sr")
+    started: list[Receiver] = []
+
+    def begin(*, reserve_mb: int = 0, **local: Any) -> Rig:
+        spool = Spool(tmp_path / "spool", reserve_mb=reserve_mb)
+        spool.prepare()
+        settings = Settings(local=Local(**local), triage=Triage(always=("LMS_ALWAYS",)), nodes=NODES)
+        clock = ManualClock()
+        receiver = Receiver(settings, spool, clock)
+        receiver.start(0)
+        started.append(receiver)
+        return Rig(receiver=receiver, spool=spool, clock=clock, caplog=caplog)
+
+    yield begin
+    for receiver in started:
+        receiver.stop(5)
+    assert until(lambda: not [t for t in threading.enumerate() if t.name.startswith("AcceptorThread")])
+
+
+@pytest.fixture
+def rig(start: Start) -> Rig:
+    return start()
+
+
+def dcmtk(program: str, rig: Rig, *arguments: str | Path, calling: str = "PACS") -> subprocess.CompletedProcess[str]:
+    command_line = [
+        str(real_dcmtk(program)),
+        "-aet",
+        calling,
+        "-aec",
+        "LMS_SR",
+        "127.0.0.1",
+        str(rig.port),
+        *map(str, arguments),
+    ]
+    return subprocess.run(
+        command_line,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=60,
+        check=False,
+        env=dcmtk_environment(),
+    )
+
+
+def sample(name: str) -> Path:
+    path = get_testdata_file(name, download=False)
+    assert isinstance(path, str)
+    return Path(path)
+
+
+# --- other implementations ---------------------------------------------------------------------------------------------
+
+
+def test_dcmtk_may_echo(rig: Rig) -> None:
+    assert dcmtk("echoscu", rig).returncode == 0
+
+
+@pytest.mark.parametrize(("name", "option"), STORESCU.items())
+def test_dcmtk_sends_and_the_object_is_in_the_spool(rig: Rig, name: str, option: str) -> None:
+    done = dcmtk("storescu", rig, sample(name), option)
+    assert done.returncode == 0, done.stderr
+    sent = pydicom.dcmread(sample(name))
+    (key,) = rig.spool.all_keys()
+    assert key == key_of(str(sent.SOPInstanceUID))
+    assert rig.spool.arrivals() == [key]
+    kept = pydicom.dcmread(rig.spool.path(key))
+    assert kept.file_meta.TransferSyntaxUID == sent.file_meta.TransferSyntaxUID
+    assert kept.file_meta.MediaStorageSOPClassUID == sent.SOPClassUID
+    # storescu leaves out what says nothing: group lengths and padding
+    expected = {e.tag: e.value for e in sent if e.tag.element != 0 and e.tag != 0xFFFCFFFC}
+    assert {e.tag: e.value for e in kept} == expected
+
+
+def test_pynetdicom_echoes_and_sends_and_everything_is_told_in_the_file_meta(rig: Rig) -> None:
+    image = pydicom.dcmread(sample("CT_small.dcm"))
+    ae = AE("PACS")
+    ae.add_requested_context(VERIFICATION)
+    ae.add_requested_context(image.SOPClassUID, image.file_meta.TransferSyntaxUID)
+    association = ae.associate("127.0.0.1", rig.port, ae_title="LMS_ALWAYS")
+    assert association.is_established
+    assert association.send_c_echo().Status == 0
+    assert association.send_c_store(image).Status == 0
+    assert association.acceptor.implementation_version_name == "LMS_SR_0_1"
+    association.release()
+    assert association.is_released
+    meta = read_meta(rig.spool.path(key_of(str(image.SOPInstanceUID))))
+    assert (meta.calling_ae_title, meta.called_ae_title, meta.address) == ("PACS", "LMS_ALWAYS", "127.0.0.1")
+    assert meta.received_at == rig.clock.now()
+    assert rig.receiver.counts == Counts(stored=1)
+    ended = rig.told("association_ended")
+    assert (ended["how"], ended["served"], ended["failed"]) == ("released", 1, 0)
+
+
+# --- negotiation -------------------------------------------------------------------------------------------------------
+
+
+def test_every_transfer_syntax_of_the_standard_is_taken_and_its_bytes_are_kept(rig: Rig) -> None:
+    syntaxes = [uid for uid, entry in UID_dictionary.items() if entry[1] == "Transfer Syntax"]
+    assert len(syntaxes) > 50
+    with rig.peer() as peer:
+        results = peer.negotiate([(CT, [s]) for s in syntaxes])
+        taken = {s: 2 * n + 1 for n, s in enumerate(syntaxes) if results[2 * n + 1][0] == raw_peer.ACCEPTED}
+        assert set(syntaxes) - set(taken) == NOT_TAKEN & set(syntaxes)
+        for number, (syntax, context) in enumerate(taken.items()):
+            assert results[context][1] == syntax
+            instance = f"1.2.3.{number}"
+            encoding = syntax if syntax in (IMPLICIT, BIG) else EXPLICIT
+            data = data_set(instance=instance, syntax=encoding)
+            assert peer.store(data, context=context, sop_instance=instance).status == 0
+            assert rig.data(instance) == data
+            assert read_meta(rig.spool.path(key_of(instance))).transfer_syntax_uid == syntax
+        assert peer.release() == RELEASE_RP
+
+
+@pytest.mark.parametrize("first", [*sorted(NOT_TAKEN), "1.2.276.0.7230010.9.9", "1.2.840.10008.1.2.4.9999"])
+def test_syntax_that_is_not_taken_is_passed_over(rig: Rig, first: str) -> None:
+    with rig.peer() as peer:
+        results = peer.negotiate(
+            [(CT, [first, JPEG2000, IMPLICIT]), (CT, [first]), (MR, [first]), (VERIFICATION, [first, IMPLICIT])]
+        )
+        assert results[1] == (raw_peer.ACCEPTED, JPEG2000)
+        assert results[3][0] == results[5][0] == raw_peer.NO_TRANSFER_SYNTAX
+        assert results[7] == (raw_peer.ACCEPTED, IMPLICIT)
+
+
+def test_each_context_gets_the_first_of_its_own_syntaxes(rig: Rig) -> None:
+    with rig.peer() as peer:
+        results = peer.negotiate([(CT, [JPEG2000, EXPLICIT]), (CT, [IMPLICIT, EXPLICIT]), (MR, [BIG, IMPLICIT])])
+        assert [results[n][1] for n in (1, 3, 5)] == [JPEG2000, IMPLICIT, BIG]
+
+
+@pytest.mark.parametrize(
+    "sop_class",
+    [
+        "1.2.840.113619.4.27",  # General Electric's
+        "1.3.12.2.1107.5.9.1",  # Siemens' CSA non-image
+        "1.2.840.10008.5.1.4.1.1.6",  # retired ultrasound
+        "1.2.840.10008.5.1.4.1.1.999.1",  # newer than any dictionary
+    ],
+)
+def test_private_retired_and_future_storage_classes_are_stored(rig: Rig, sop_class: str) -> None:
+    with rig.peer() as peer:
+        assert peer.negotiate([(sop_class, [EXPLICIT])])[1] == (raw_peer.ACCEPTED, EXPLICIT)
+        data = data_set(sop_class)
+        assert peer.store(data, sop_class=sop_class).status == 0
+    assert rig.data() == data
+
+
+def test_what_is_no_storage_class_is_refused_in_its_context_alone(rig: Rig) -> None:
+    others = [
+        "1.2.840.10008.5.1.4.1.2.2.1",  # Study Root FIND
+        "1.2.840.10008.5.1.4.1.2.2.2",  # Study Root MOVE
+        "1.2.840.10008.1.20.1",  # Storage Commitment
+        "1.2.840.10008.1.3.10",  # Media Storage Directory
+        "1.2.840.10008.5.1.4.38.1",  # Hanging Protocol
+        "1.2.840.10008.5.1.4.31",  # Modality Worklist
+        EXPLICIT,  # a transfer syntax
+    ]
+    with rig.peer() as peer:
+        results = peer.negotiate([(CT, [EXPLICIT]), *((uid, [EXPLICIT, IMPLICIT]) for uid in others)])
+        assert results.pop(1) == (raw_peer.ACCEPTED, EXPLICIT)
+        assert {r for r, _ in results.values()} == {raw_peer.NO_ABSTRACT_SYNTAX}
+        assert len(results) == len(others)
+        assert peer.store(data_set()).status == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed", "reason"),
+    [
+        ({"called": "ANY-SCP"}, "called", 7),
+        ({"calling": "STRANGER"}, "calling", 3),
+        ({"calling": "ELSEWHERE"}, "address", 1),
+        ({"called": "ANY-SCP", "calling": "STRANGER"}, "called", 7),
+    ],
+)
+def test_refused_association_says_why_to_both_sides(
+    rig: Rig, changes: dict[str, str], failed: str, reason: int
+) -> None:
+    with rig.peer() as peer:
+        titles = {"calling": "PACS", "called": "LMS_SR", **changes}
+        peer.write(raw_peer.associate_rq([(CT, [EXPLICIT])], **titles))  # type: ignore[arg-type] - titles only
+        # result, source, reason (PS3.8 Table 9-21): rejected permanent by the service user
+        assert peer.read() == (ASSOCIATE_RJ, bytes([0, 1, 1, reason]))
+        assert peer.read() == (0, b"")
+    told = rig.told("association_refused")
+    assert (told["failed"], told["address"]) == (failed, "127.0.0.1")
+    assert titles[failed] in told["why"] if failed in titles else "192.0.2.7" in told["why"]
+    with rig.peer() as peer:
+        assert peer.negotiate()[1][0] == raw_peer.ACCEPTED
+
+
+def test_number_of_associations_is_limited_and_a_place_comes_free_again(start: Start) -> None:
+    rig = start(max_associations=2)
+    with rig.peer() as first, rig.peer() as second:
+        first.negotiate()
+        second.negotiate()
+        with rig.peer() as third:
+            third.write(raw_peer.associate_rq([(CT, [EXPLICIT])], calling="PACS", called="LMS_SR"))
+            # rejected transient, by the service provider (presentation): local limit exceeded
+            assert third.read() == (ASSOCIATE_RJ, bytes([0, 2, 3, 2]))
+        assert rig.told("association_refused")["failed"] == "limit"
+        assert first.store(data_set()).status == 0
+        assert second.release() == RELEASE_RP
+
+        def let_in() -> bool:
+            with rig.peer() as peer:
+                peer.write(raw_peer.associate_rq([(CT, [EXPLICIT])], calling="PACS", called="LMS_SR"))
+                return peer.read()[0] == raw_peer.ASSOCIATE_AC
+
+        assert until(let_in, 5)
+
+
+def test_node_that_may_not_store_is_not_authorised(rig: Rig) -> None:
+    with rig.peer() as peer:
+        peer.negotiate([(CT, [EXPLICIT]), (VERIFICATION, [IMPLICIT])], calling="HEALTH")
+        answer = peer.store(data_set())
+        assert (answer.status, answer.comment) == (0x0124, "this node may not store here")
+        assert peer.release() == RELEASE_RP
+    assert rig.files() == []
+    assert dcmtk("echoscu", rig, calling="HEALTH").returncode == 0
+
+
+def test_node_that_may_not_echo_gets_no_context_for_it(rig: Rig) -> None:
+    with rig.peer() as peer:
+        results = peer.negotiate([(VERIFICATION, [IMPLICIT]), (CT, [EXPLICIT])], calling="SCANNER")
+        assert results[1][0] == raw_peer.NO_ABSTRACT_SYNTAX
+        assert peer.store(data_set(), context=3).status == 0
+    assert dcmtk("echoscu", rig, calling="SCANNER").returncode != 0
+
+
+# --- the answer to C-STORE ---------------------------------------------------------------------------------------------
+
+
+def test_encoded_data_set_is_kept_as_it_was_sent(rig: Rig) -> None:
+    # what a parser would write otherwise: odd length, tags out of order, undefined lengths, a group length, private text
+    extra = db.sequence(0x00081140, db.item(db.encode(0x00081150, "UI", CT), defined=False), defined=False)
+    extra += struct.pack("<HH2sH", 0x0010, 0x4000, b"LT", 3) + b"odd" + db.encode(0x00091001, "LO", "b\xe4h ")
+    data = db.encode(0x00080000, "UL", bytes(4)) + data_set(extra=extra, pixels=os.urandom(70_000))
+    with rig.peer() as peer:
+        peer.negotiate()
+        answer = peer.store(data, message_id=0xFFFF)
+    assert (answer.status, answer.responds_to, answer.field, answer.comment) == (0, 0xFFFF, 0x8001, "")
+    assert rig.data() == data
+
+
+def test_message_in_any_pieces_is_understood(rig: Rig) -> None:
+    data = data_set(pixels=bytes(10))
+    with rig.peer() as peer:
+        peer.negotiate(max_length=64)
+        rq = store_rq()
+        # the command in two PDUs, the second of which also begins the data set; then byte by byte; then an empty end
+        peer.write(pdu(P_DATA, value(rq[:30], command=True, last=False)))
+        peer.write(pdu(P_DATA, value(rq[30:], command=True) + value(data[:50], last=False)))
+        for byte in data[50:]:
+            peer.write(pdu(P_DATA, value(bytes([byte]), last=False)))
+        peer.write(pdu(P_DATA, value(b"")))
+        assert peer.response().status == 0
+        # all in one PDU
+        other = data_set(instance="1.2.3")
+        peer.write(pdu(P_DATA, value(store_rq(sop_instance="1.2.3"), command=True) + value(other)))
+        assert peer.response().status == 0
+        # a PDU that comes in single bytes
+        for byte in pdu(P_DATA, value(store_rq(sop_instance="1.2.3"), command=True) + value(other)):
+            peer.write(bytes([byte]))
+        assert peer.response().status == 0
+    assert rig.data() == data
+    assert rig.data("1.2.3") == other
+    assert rig.receiver.counts == Counts(stored=2, duplicate=1)
+
+
+@pytest.mark.parametrize(
+    ("data", "changes", "status", "comment"),
+    [
+        (data_set(sop_class=MR), {}, 0xA900, "SOP Class UID differs from the command's"),
+        (data_set(instance="1.2.3"), {}, 0xA900, "SOP Instance UID differs from the command's"),
+        (data_set()[:-60], {}, 0xC000, "(7FE0,0010) is longer than what holds it"),
+        (data_set(drop=[0x0020000D]), {}, 0xC000, "Study Instance UID (0020,000D) is missing"),
+        (data_set(syntax=IMPLICIT), {}, 0xC000, "not explicit VR"),
+        (b"garbage, and no data set at all", {}, 0xC000, "not explicit VR"),
+        (data_set(instance="../../x"), {"sop_instance": "../../x"}, 0x0117, "breaks the grammar of UIDs"),
+        (data_set(), {"sop_instance": "1.2." + "3" * 70}, 0x0212, "names no SOP class, instance or data set"),
+        (data_set(), {"sop_class": "1.2." + "3" * 70}, 0x0212, "names no SOP class, instance or data set"),
+        (data_set(instance="1..2"), {"sop_instance": "1..2"}, 0x0117, "breaks the grammar of UIDs"),
+        (data_set(sop_class=MR), {"sop_class": MR}, 0x0122, "not the SOP class of its presentation context"),
+        (data_set(), {"sop_instance": ""}, 0x0212, "names no SOP class, instance or data set"),
+        (data_set(), {"sop_class": ""}, 0x0212, "names no SOP class, instance or data set"),
+    ],
+)
+def test_refused_object_gets_its_status_and_leaves_nothing(
+    rig: Rig, data: bytes, changes: dict[str, str], status: int, comment: str
+) -> None:
+    with rig.peer() as peer:
+        peer.negotiate()
+        answer = peer.store(data, **changes)
+        assert (f"{answer.status:04X}", answer.responds_to) == (f"{status:04X}", 1)
+        assert comment in answer.comment
+        assert rig.files() == []
+        # the association goes on
+        assert peer.store(data_set()).status == 0
+        assert peer.release() == RELEASE_RP
+    ended = rig.told("association_ended")
+    assert (ended["served"], ended["failed"]) == (1, 1)
+    assert "../" not in str(rig.records("instance_refused"))
+
+
+def test_refusal_is_logged_without_values(rig: Rig) -> None:
+    with rig.peer() as peer:
+        peer.negotiate()
+        peer.store(data_set(name="SECRET^NAME", drop=[0x0020000E]))
+    told = rig.told("instance_refused")
+    assert (told["status"], told["calling"], told["sop_instance_uid"]) == ("C000H", "PACS", INSTANCE)
+    assert "SECRET" not in rig.caplog.text + str(told)
+    assert rig.receiver.counts == Counts(refused=1)
+
+
+def test_request_without_data_set_is_answered(rig: Rig) -> None:
+    with rig.peer() as peer:
+        peer.negotiate()
+        peer.write(pdu(P_DATA, value(store_rq(data_set_type=raw_peer.NO_DATA_SET), command=True)))
+        assert peer.response().status in (0x0212, 0xC000)
+        assert peer.store(data_set()).status == 0
+
+
+def test_store_in_the_context_of_echo_is_refused(rig: Rig) -> None:
+    with rig.peer() as peer:
+        peer.negotiate([(VERIFICATION, [IMPLICIT])])
+        assert peer.store(data_set(syntax=IMPLICIT)).status == 0x0122
+        data = data_set(VERIFICATION, syntax=IMPLICIT)
+        assert peer.store(data, sop_class=VERIFICATION).status == 0x0122
+    assert rig.files() == []
+
+
+def test_no_room_is_out_of_resources_and_echo_goes_on(start: Start) -> None:
+    rig = start(reserve_mb=10**12)
+    with rig.peer() as peer:
+        peer.negotiate([(CT, [EXPLICIT]), (VERIFICATION, [IMPLICIT])])
+        answer = peer.store(data_set())
+        assert (answer.status, answer.comment) == (0xA700, "spool: the disk reserve is reached")
+        echo = command(sop_class=VERIFICATION, field=raw_peer.ECHO_RQ, message_id=2, data_set_type=0x0101)
+        peer.write(pdu(P_DATA, value(echo, context=3, command=True)))
+        answer = peer.response()
+        assert (answer.status, answer.responds_to, answer.field) == (0, 2, 0x8030)
+    assert rig.files() == []
+
+
+def test_unexpected_error_is_a_processing_failure_and_not_silence(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise KeyError("SECRET^NAME")
+
+    with rig.peer() as peer:
+        peer.negotiate()
+        with monkeypatch.context() as patch:
+            patch.setattr(rig.spool, "receive", broken)
+            answer = peer.store(data_set())
+        assert answer.status == 0x0110
+        assert "SECRET" not in answer.comment
+        assert peer.store(data_set()).status == 0
+    assert rig.told("instance_failed")["sop_instance_uid"] == INSTANCE
+
+
+def test_same_uid_again_is_success_and_never_overwrites(rig: Rig) -> None:
+    other = data_set(study="1.2.3.4", pixels=bytes(range(128)))
+    with rig.peer() as peer:
+        peer.negotiate([(CT, [EXPLICIT]), (CT, [IMPLICIT])])
+        for data, context in (
+            (data_set(), 1),
+            (data_set(), 1),
+            (data_set(syntax=IMPLICIT), 3),
+            (other, 1),
+            (other, 1),
+        ):
+            answer = peer.store(data, context=context)
+            assert (answer.status, answer.comment) == (0, "")
+    assert rig.receiver.counts == Counts(stored=1, duplicate=1, other_syntax=1, conflict=2)
+    assert rig.data() == data_set()
+    (held,) = rig.spool.quarantined()
+    assert held.path.read_bytes().endswith(other)
+    # it is told once, not each time that a PACS repeats it
+    told = rig.told("instance_conflict")
+    assert (told["quarantined"], told["calling"]) == (held.path.name, "PACS")
+    assert rig.spool.arrivals() == [key_of(INSTANCE)]
+
+
+# --- peers that go away, stall or misbehave ----------------------------------------------------------------------------
+
+
+def _abort(peer: RawPeer) -> None:
+    peer.write(pdu(ABORT, bytes(4)))
+
+
+def _close(peer: RawPeer) -> None:
+    peer.socket.shutdown(socket.SHUT_RDWR)
+
+
+def _reset(peer: RawPeer) -> None:
+    peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.socket.close()
+
+
+def _release(peer: RawPeer) -> None:
+    peer.write(pdu(raw_peer.RELEASE_RQ, bytes(4)))
+
+
+def _half_a_pdu(peer: RawPeer) -> None:
+    peer.write(pdu(P_DATA, value(data_set()[50:100]), length=5000))
+    peer.socket.close()
+
+
+def _garbage(peer: RawPeer) -> None:
+    peer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert peer.read()[0] == ABORT
+    peer.socket.close()
+
+
+def _huge_pdu(peer: RawPeer) -> None:
+    peer.write(pdu(P_DATA, b"", length=0x7FFFFFFF))
+
+
+@pytest.mark.parametrize("leave", [_abort, _close, _reset, _release, _half_a_pdu, _garbage, _huge_pdu])
+def test_peer_that_leaves_in_the_middle_of_an_object_leaves_nothing(rig: Rig, leave: Callable[[RawPeer], None]) -> None:
+    descriptors = len(os.listdir("/proc/self/fd"))
+    with rig.peer() as peer:
+        peer.negotiate()
+        peer.write(pdu(P_DATA, value(store_rq(), command=True)))
+        peer.write_data(data_set()[:50], last=False)
+        leave(peer)
+        assert until(lambda: not [t for t in threading.enumerate() if t.name.startswith("AcceptorThread")])
+    assert rig.files() == []
+    assert rig.receiver.counts == Counts()
+    assert until(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
+    with rig.peer() as peer:
+        peer.negotiate()
+        assert peer.store(data_set()).status == 0
+
+
+def _not_a_message(content: bytes) -> bytes:
+    return pdu(P_DATA, value(content, command=True))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        _not_a_message(b"garbage that is no command set"),
+        _not_a_message(b""),
+        _not_a_message(command(sop_class=CT, field=0x7777, message_id=1, data_set_type=0x0101)),
+        _not_a_message(command(sop_class=CT, message_id=1, data_set_type=0x0101)),
+        pdu(P_DATA, value(store_rq(), command=True, context=99) + value(data_set(), context=99)),
+        pdu(P_DATA, value(store_rq(message_id=""), command=True) + value(data_set())),
+        _not_a_message(command(sop_class=CT, field=raw_peer.FIND_RQ, message_id=1, priority=0, data_set_type=0x0101)),
+        _not_a_message(
+            command(
+                sop_class=CT,
+                field=raw_peer.EVENT_REPORT_RQ,
+                message_id=1,
+                data_set_type=0x0101,
+                sop_instance=INSTANCE,
+                event_type=1,
+            )
+        ),
+        pdu(P_DATA, struct.pack(">LBB", 0xFFFFFFF0, 1, 3)),
+        pdu(P_DATA, struct.pack(">LB", 1, 1)),
+        pdu(P_DATA, b""),
+        pdu(raw_peer.ASSOCIATE_RQ, bytes(70)),
+        pdu(raw_peer.RELEASE_RQ, b""),
+        pdu(0x77, b"unknown"),
+    ],
+)
+def test_request_that_is_none_ends_the_association_and_no_other(rig: Rig, raw: bytes) -> None:
+    with rig.peer() as other, rig.peer() as peer:
+        other.negotiate()
+        peer.negotiate()
+        peer.write(raw)
+        if raw != pdu(P_DATA, b""):
+            peer.socket.settimeout(5)
+            assert peer.read()[0] in (ABORT, RELEASE_RP, 0)
+        assert other.store(data_set()).status == 0
+    assert rig.receiver.counts == Counts(stored=1)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\x01",
+        b"GET / HTTP/1.1\r\n\r\n",
+        pdu(raw_peer.ASSOCIATE_RQ, b""),
+        pdu(raw_peer.ASSOCIATE_RQ, os.urandom(200)),
+        pdu(raw_peer.ASSOCIATE_RQ, b"", length=0xFFFFFFFF),
+        pdu(raw_peer.ASSOCIATE_AC, bytes(80)),
+        pdu(raw_peer.RELEASE_RQ, bytes(4)),
+        pdu(P_DATA, value(store_rq(), command=True)),
+    ],
+)
+def test_connection_that_is_no_dicom_harms_nobody(
+    start: Start, monkeypatch: pytest.MonkeyPatch, raw: bytes
+) -> None:
+    # a thread waits that long for the request of a connection that has gone
+    monkeypatch.setattr(scp, "ASSOCIATE_TIMEOUT", 0.3)
+    rig = start()
+    with rig.peer() as peer:
+        peer.write(raw)
+        if len(raw) > 1:
+            peer.socket.settimeout(5)
+            assert peer.read()[0] in (ABORT, 0)
+    with rig.peer() as peer:
+        peer.negotiate()
+        assert peer.store(data_set()).status == 0
+
+
+def test_peer_that_says_nothing_is_let_go(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scp, "ASSOCIATE_TIMEOUT", 0.2)
+    monkeypatch.setattr(scp, "IDLE_TIMEOUT", 0.3)
+    monkeypatch.setattr(scp, "STALL_TIMEOUT", 0.4)
+    rig = start()
+    with rig.peer() as never, rig.peer() as idle, rig.peer() as stalled:
+        idle.negotiate()
+        stalled.negotiate()
+        stalled.write(pdu(P_DATA, b"abc", length=5000))
+        for peer in (never, idle, stalled):
+            peer.socket.settimeout(5)
+            assert peer.read()[0] in (ABORT, 0)
+    assert rig.files() == []
+
+
+# --- many, and large ---------------------------------------------------------------------------------------------------
+
+
+def test_associations_in_parallel_are_all_stored(rig: Rig) -> None:
+    objects = {f"1.2.3.{n}": data_set(instance=f"1.2.3.{n}", pixels=os.urandom(40_000)) for n in range(96)}
+    failures: list[object] = []
+
+    def send(part: list[str]) -> None:
+        try:
+            with rig.peer() as peer:
+                peer.negotiate()
+                failures.extend(u for u in part if peer.store(objects[u], sop_instance=u).status)
+                assert peer.release() == RELEASE_RP
+        except Exception as error:  # noqa: BLE001 - told in the test's own thread
+            failures.append(error)
+
+    uids = list(objects)
+    threads = [threading.Thread(target=send, args=(uids[n::12],)) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
+    assert rig.receiver.counts == Counts(stored=96)
+    assert all(rig.data(uid) == data for uid, data in objects.items())
+    assert len(rig.spool.arrivals()) == 96
+
+
+def _peak_kilobytes() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
+
+
+def test_large_object_is_in_memory_about_once(rig: Rig, tmp_path: Path) -> None:
+    size = 20_000_000
+    image = pydicom.dcmread(sample("CT_small.dcm"))
+    image.Rows, image.Columns = 5000, 2000
+    image.PixelData = os.urandom(size)
+    image.save_as(tmp_path / "large.dcm")
+    expected = image.PixelData
+    # the first object brings what is loaded once
+    assert dcmtk("storescu", rig, sample("MR_small_implicit.dcm"), "-xi").returncode == 0
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _peak_kilobytes()
+    assert dcmtk("storescu", rig, tmp_path / "large.dcm", "-xe").returncode == 0
+    grown = (_peak_kilobytes() - before) * 1024
+    assert grown < 2.5 * size
+    assert pydicom.dcmread(rig.spool.path(key_of(str(image.SOPInstanceUID)))).PixelData == expected
+
+
+# --- starting and stopping ---------------------------------------------------------------------------------------------
+
+
+def test_stop_finishes_and_answers_the_object_in_flight(rig: Rig) -> None:
+    data = data_set(pixels=os.urandom(40_000))
+    with rig.peer() as idle, rig.peer() as peer:
+        idle.negotiate()
+        peer.negotiate()
+        port = rig.port
+        peer.write(pdu(P_DATA, value(store_rq(), command=True)))
+        peer.write_data(data[:20_000], last=False)
+        time.sleep(0.1)
+        stopper = threading.Thread(target=rig.receiver.stop, args=(10,))
+        stopper.start()
+        assert until(lambda: rig.receiver.is_stopping)
+        assert idle.read()[0] in (ABORT, 0)
+        with pytest.raises(ConnectionError):
+            RawPeer(port)
+        peer.write_data(data[20_000:])
+        assert peer.response().status == 0
+        assert peer.read()[0] in (ABORT, 0)
+        stopper.join(10)
+        assert not stopper.is_alive()
+    assert rig.data() == data
+    assert rig.port == 0
+    assert rig.told("receiver_stopped")["associations"] == 2
+
+
+def test_stop_cuts_what_takes_too_long_without_an_answer(rig: Rig) -> None:
+    with rig.peer() as peer:
+        peer.negotiate()
+        peer.write(pdu(P_DATA, value(store_rq(), command=True)))
+        peer.write_data(data_set()[:50], last=False)
+        time.sleep(0.1)
+        begun = time.monotonic()
+        rig.receiver.stop(0.3)
+        assert time.monotonic() - begun < 3
+        peer.socket.settimeout(5)
+        assert peer.read()[0] in (ABORT, 0)
+    assert rig.files() == []
+
+
+def test_stopping_twice_and_before_the_start_is_nothing(rig: Rig) -> None:
+    rig.receiver.stop()
+    rig.receiver.stop()
+    Receiver(Settings(), rig.spool, rig.clock).stop()
+
+
+def test_address_of_ipv6_is_told(start: Start) -> None:
+    rig = start(bind="::1")
+    node = Node(name="SIX", ae_title="SIX", host="::1")
+    rig.receiver._settings = rig.receiver._settings.model_copy(update={"nodes": (node,)})
+    with RawPeer(rig.port, "::1") as peer:
+        peer.negotiate(calling="SIX")
+        assert peer.store(data_set()).status == 0
+    assert read_meta(rig.spool.path(key_of(INSTANCE))).address == "::1"
+
+
+def test_port_in_use_is_one_clear_error(rig: Rig) -> None:
+    other = Receiver(Settings(nodes=NODES), rig.spool, rig.clock)
+    with pytest.raises(ConfigurationError) as error:
+        other.start(rig.port)
+    assert str(error.value) == (
+        f"port {rig.port} on 127.0.0.1 is in use: stop the program that listens there, or set [local] port"
+    )
+    assert other.port == 0
+    other.stop()
+
+
+@pytest.mark.parametrize("bind", ["192.0.2.1", "no-such-host.invalid", "2001:db8::1"])
+def test_address_of_another_machine_is_one_clear_error(rig: Rig, bind: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{bind} is no address of this machine; set \[local\] bind"):
+        Receiver(Settings(local=Local(bind=bind)), rig.spool, rig.clock).start(0)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.EACCES, "above 1023"), (errno.ENOBUFS, r"No buffer space .*: see \[local\] bind")]
+)
+def test_other_reasons_are_told_with_the_way_out(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    def fails(self: socket.socket, address: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    # root may use any port, so the refusal is played
+    monkeypatch.setattr(socket.socket, "bind", fails)
+    with pytest.raises(ConfigurationError, match=words):
+        Receiver(Settings(), rig.spool, rig.clock).start(104)
+
+
+def test_several_messages_in_one_pdu_are_all_answered(rig: Rig) -> None:
+    with rig.peer() as peer:
+        peer.negotiate([(CT, [EXPLICIT]), (VERIFICATION, [IMPLICIT])])
+        echo = command(sop_class=VERIFICATION, field=raw_peer.ECHO_RQ, message_id=2, data_set_type=0x0101)
+        first = value(store_rq(), command=True) + value(data_set())
+        peer.write(pdu(P_DATA, first + value(echo, context=3, command=True)))
+        assert [peer.response().responds_to for _ in range(2)] == [1, 2]
+    assert rig.receiver.counts == Counts(stored=1)
+
+
+def test_proposal_of_pynetdicom_defaults_is_answered(rig: Rig) -> None:
+    ae = AE("PACS")
+    ae.requested_contexts = [build_context(CT)]
+    association = ae.associate("127.0.0.1", rig.port, ae_title="LMS_SR")
+    # its defaults hold Deflated, which is not chosen
+    assert [c.transfer_syntax for c in association.accepted_contexts] == [[IMPLICIT]]
+    association.release()
