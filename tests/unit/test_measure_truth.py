@@ -202,7 +202,7 @@ def test_the_plane_is_said(tmp_path: Path) -> None:
         folder = tmp_path / name
         phantom(folder, ellipsoid(GRIDS[name].centre, (20, 25, 30)), GRIDS[name])
         (tumour,) = measured(folder)
-        assert tumour.measurements[0].method .startswith(f"{word}, image ")
+        assert tumour.measurements[0].method.startswith(f"{word}, image ")
 
 
 @pytest.mark.parametrize("signed", [False, True])
