@@ -111,17 +111,33 @@ def as_html(ds: Dataset) -> str:
             parts.append(f"<h{level}>{html.escape(line.number)} {html.escape(line.name)}</h{level}>")
         else:
             parts.append(f'<p><span class="name">{html.escape(line.name)}:</span> {html.escape(line.value)}</p>')
-    patient = " · ".join(
-        str(ds.get(k, ""))
-        for k in ("PatientName", "PatientID", "PatientBirthDate", "StudyDate", "AccessionNumber")
-        if ds.get(k)
-    )
+    patient = " · ".join(_header(ds))
     flags = " · ".join(
         str(ds.get(k, "")) for k in ("PreliminaryFlag", "CompletionFlag", "VerificationFlag") if ds.get(k)
     )
     return _PAGE.format(
         title=html.escape(shown[0].name), patient=html.escape(patient), flags=html.escape(flags), body="\n".join(parts)
     )
+
+
+def _header(ds: Dataset) -> Iterator[str]:
+    """Yield who and which study, as people write it."""
+    # alphabetic, ideographic, phonetic: the first that is written
+    name = next((part for part in str(ds.get("PatientName", "")).split("=") if part.strip("^ ")), "")
+    if name:
+        yield name.replace("^", ", ", 1).replace("^", " ").strip(", ")
+    for label, keyword in (
+        ("ID ", "PatientID"),
+        ("born ", "PatientBirthDate"),
+        ("study of ", "StudyDate"),
+        ("accession ", "AccessionNumber"),
+    ):
+        if value := str(ds.get(keyword, "")):
+            yield label + (_day(value) if keyword.endswith("Date") else value)
+
+
+def _day(written: str) -> str:
+    return f"{written[:4]}-{written[4:6]}-{written[6:8]}" if len(written) == len("YYYYMMDD") else written
 
 
 def _meaning(sequence: object) -> str:
@@ -142,8 +158,7 @@ def _value(item: Dataset) -> str:
         case "TEXT":
             return str(item.get("TextValue", ""))
         case "DATE":
-            day = str(item.get("Date", ""))
-            return f"{day[:4]}-{day[4:6]}-{day[6:]}"
+            return _day(str(item.get("Date", "")))
         case "PNAME":
             return str(item.get("PersonName", "")).split("=")[0].replace("^", " ").strip()
         case kind:

@@ -352,3 +352,11 @@ class TestParse:
     def test_lesions_keep_their_segment(self, sr):
         (lesion,) = parse(sr, load_template("baseline")).subjects_of(Scope.LESION)
         assert lesion.segment == b.tumour().source
+
+
+def test_the_page_names_the_patient_as_people_do():
+    ds = dataset(b.rendered()[0])
+    page = as_html(ds)
+    assert "Müller, Jörg · ID P-1 · born 1960-01-01 · study of 2026-03-01 · accession A123" in page
+    ds.PatientName = "=山田^太郎=やまだ^たろう"
+    assert "山田, 太郎 · ID P-1" in as_html(ds)
