@@ -12,6 +12,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import traceback
 import warnings
 from typing import TextIO
@@ -55,6 +56,16 @@ def set_up(settings: Log, *, role: str = "", stream: TextIO | None = None) -> No
     engine.propagate = False
     # pydicom warns with the value that it finds odd
     warnings.simplefilter("ignore")
+    threading.excepthook = _thread_failed
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Log an exception that nobody caught; Python would print its text, which may quote a value."""
+    if failure.exc_value is None or issubclass(failure.exc_type, SystemExit):
+        return
+    name = failure.thread.name if failure.thread else ""
+    exc_info = (failure.exc_type, failure.exc_value, failure.exc_traceback)
+    logging.getLogger(ROOT).error("thread_failed", exc_info=exc_info, extra={"ids": {"thread": name}})
 
 
 class _Formatter(logging.Formatter):

@@ -346,7 +346,8 @@ def _tuned(event: Event) -> None:
     connection = _socket_of(event)
     if connection is not None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        event.assoc.dul.socket._shutdown_socket = partial(end, connection)
+        wrapped: Any = event.assoc.dul.socket
+        wrapped._shutdown_socket = partial(end, connection)  # noqa: SLF001 - there is no public way
 
 
 __all__ = ["SR_CLASSES", "Behaviour", "Fault", "Held", "StandInPacs"]

@@ -21,6 +21,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.dimse_primitives import C_CANCEL, C_ECHO, C_STORE, DimseServiceType
+from pynetdicom.fsm import InvalidEventError, StateMachine
 from pynetdicom.pdu_primitives import A_ASSOCIATE, P_DATA
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.transport import AddressInformation, ThreadedAssociationServer
@@ -95,6 +96,17 @@ class _Messages(DIMSEServiceProvider):
             self.msg_queue.put((message.context_id, primitive))
 
 
+class _States(StateMachine):
+    """pynetdicom's state machine, in which a peer that leaves at the wrong moment is no error of ours."""
+
+    def do_action(self, event: str) -> None:
+        """Act on an event; what cannot follow ends the connection."""
+        try:
+            super().do_action(event)
+        except (InvalidEventError, *GARBAGE):
+            self.dul.kill_dul()
+
+
 class Acceptor(Association):
     """An association with a peer that called us.
 
@@ -125,6 +137,7 @@ class Acceptor(Association):
         # pynetdicom counts associations by this name
         self.name = f"AcceptorThread@{address[0]}:{address[1]}"
         self.dimse = _Messages(self)
+        self.dul.state_machine = _States(self.dul)
         self._server = server
         self._house = house
         self._log = log

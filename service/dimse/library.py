@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Final
 
 import pydicom.config
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pynetdicom import _config
 from pynetdicom.transport import AssociationSocket
 
@@ -22,14 +23,17 @@ MAX_PDU: Final = 131072
 #: PDUs that claim more are not read: P-DATA-TF may not, and an A-ASSOCIATE-RQ with all contexts has a quarter of it
 LONGEST_PDU: Final = 1 << 20
 
-#: what pynetdicom and pydicom raise on bytes that are not what they should be
+#: what pynetdicom and pydicom raise on bytes that are not what they should be (``OSError``: they end in the middle of a tag)
 GARBAGE: Final = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    BytesLengthException,
     EOFError,
+    InvalidDicomError,
     LookupError,
     NotImplementedError,
+    OSError,
     RecursionError,
     TypeError,
     ValueError,

@@ -32,6 +32,8 @@ _PATIENCE = 4
 
 _PENDING = (0xFF00, 0xFF01)
 _UNIQUE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+#: what is read of an answer
+_READ = (*_UNIQUE, "SOPClassUID", "InstanceNumber", "NumberOfStudyRelatedInstances")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ def number_of_instances_at(settings: Settings, node: Node, study_uid: str) -> in
     """
     with _Inquiry(settings, node) as inquiry:
         for answer in inquiry.ask("STUDY", StudyInstanceUID=study_uid, NumberOfStudyRelatedInstances=""):
-            return _whole(answer, "NumberOfStudyRelatedInstances")
+            return _whole(answer["NumberOfStudyRelatedInstances"])
     return None
 
 
@@ -82,7 +84,7 @@ def has_instance(settings: Settings, node: Node, study_uid: str, series_uid: str
     """
     keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid, "SOPInstanceUID": sop_instance_uid}
     with _Inquiry(settings, node) as inquiry:
-        return any(_uid(answer, "SOPInstanceUID") == sop_instance_uid for answer in inquiry.ask("IMAGE", **keys))
+        return any(answer["SOPInstanceUID"] == sop_instance_uid for answer in inquiry.ask("IMAGE", **keys))
 
 
 def find_reports(settings: Settings, node: Node, study_uid: str, series_uids: Iterable[str]) -> tuple[Found, ...]:
@@ -121,23 +123,26 @@ class _Inquiry:
     def series(self, study_uid: str) -> list[str]:
         """Return the series of a study."""
         answers = self.ask("SERIES", StudyInstanceUID=study_uid, SeriesInstanceUID="")
-        return sorted({uid for answer in answers if (uid := _uid(answer, "SeriesInstanceUID"))})
+        return sorted({uid for answer in answers if (uid := answer["SeriesInstanceUID"])})
 
     def images(self, study_uid: str, series_uids: Iterable[str]) -> Iterator[Found]:
         """Iterate over the instances of some series."""
         for series_uid in series_uids:
             keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid, "SOPInstanceUID": ""}
             for answer in self.ask("IMAGE", **keys, SOPClassUID="", InstanceNumber=""):
-                if uid := _uid(answer, "SOPInstanceUID"):
+                if uid := answer["SOPInstanceUID"]:
                     yield Found(
                         series_instance_uid=series_uid,
                         sop_instance_uid=uid,
-                        sop_class_uid=_uid(answer, "SOPClassUID"),
-                        instance_number=_whole(answer, "InstanceNumber"),
+                        sop_class_uid=answer["SOPClassUID"],
+                        instance_number=_whole(answer["InstanceNumber"]),
                     )
 
-    def ask(self, level: str, **keys: str) -> Iterator[Dataset]:
-        """Ask one question; iterate over the answers that match it. The iterator is to be used up before the next question."""
+    def ask(self, level: str, **keys: str) -> Iterator[dict[str, str]]:
+        """Ask one question; iterate over the answers that match it, as text by keyword (of ``_READ``).
+
+        The iterator is to be used up before the next question.
+        """
         context = self._context
         if context is None:
             msg = f"{self._peer} does not take C-FIND (Study Root): allow it there, or set query = false"
@@ -154,15 +159,17 @@ class _Inquiry:
                 self._conclude(status)
                 return
             answer = self._decoded(response.Identifier or BytesIO(), implicit=implicit)
-            if all(_uid(answer, key) in ("", keys[key]) for key in _UNIQUE if keys.get(key)):
+            if all(answer[key] in ("", keys[key]) for key in _UNIQUE if keys.get(key)):
                 yield answer
         self._peer.cancel(message_id, context)
         msg = f"{self._peer} gives more than {MAX_ANSWERS} answers to one C-FIND"
         raise Rejected(msg)
 
-    def _decoded(self, stream: BytesIO, *, implicit: bool) -> Dataset:
+    def _decoded(self, stream: BytesIO, *, implicit: bool) -> dict[str, str]:
         try:
-            return decode(stream, implicit, True)
+            answer = decode(stream, implicit, True)
+            # pydicom looks at a value when it is asked for it
+            return {keyword: _text(answer.get(keyword)) for keyword in _READ}
         except GARBAGE as error:
             msg = f"{self._peer} answers C-FIND with something that is no data set"
             raise PeerUnavailable(msg) from error
@@ -190,13 +197,13 @@ def _question(level: str, keys: dict[str, str], *, implicit: bool) -> C_FIND:
     return request
 
 
-def _uid(answer: Dataset, keyword: str) -> str:
-    """Return a UID as it is, whatever it was padded with."""
-    return str(answer.get(keyword) or "").strip("\0 ")
+def _text(value: object) -> str:
+    """Return a value as it is, whatever it was padded with."""
+    return "" if value is None else str(value).strip("\0 ")
 
 
-def _whole(answer: Dataset, keyword: str) -> int | None:
+def _whole(text: str) -> int | None:
     try:
-        return int(str(answer.get(keyword)))
-    except (ValueError, TypeError, ArithmeticError):
+        return int(text)
+    except ValueError:
         return None

@@ -8,6 +8,7 @@ import pydicom
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
+from service.dimse.library import GARBAGE
 from service.dimse.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from service.errors import InputError
 from service.store.file_meta import dataset_offset
@@ -48,15 +49,7 @@ def convert(part10: bytes, *, to: str) -> bytes:
         out.is_little_endian = True
         out.is_implicit_VR = to == IMPLICIT_LITTLE
         write_dataset(out, dataset)
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        NotImplementedError,
-        TypeError,
-        ValueError,
-        RecursionError,
-    ) as error:
+    except GARBAGE as error:
         msg = f"the object to send cannot be parsed: {type(error).__name__}"
         raise InputError(msg) from error
     return out.getvalue()

@@ -68,11 +68,8 @@ class Quarantine:
         """Return what was put aside, oldest first."""
         found = []
         for path in self._folder.glob("*.dcm"):
-            note: dict[str, object] = {}
-            with suppress(OSError, ValueError):
-                note = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
             at = dt.datetime.fromtimestamp(path.stat().st_mtime_ns / 1e9, dt.UTC)
-            reason = str(note.get("reason", "the note that said why is missing"))
+            reason = _reason(path.with_suffix(".json")) or "the note that said why is missing"
             found.append(Quarantined(key=path.name[:_KEY_LENGTH], reason=reason, at=at, path=path))
         return sorted(found, key=lambda q: (q.at, q.path.name))
 
@@ -89,3 +86,12 @@ class Quarantine:
             draft.rename(path)
         finally:
             draft.unlink(missing_ok=True)
+
+
+def _reason(note: Path) -> str:
+    """Return what a note says; empty where it says nothing."""
+    with suppress(OSError, ValueError):
+        content = json.loads(note.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return str(content.get("reason", ""))
+    return ""

@@ -218,7 +218,7 @@ class Spool:
         try:
             held = read_meta(path)
             meta = FileMeta(**{f.name: getattr(held, f.name) for f in fields(FileMeta)})
-        except InputError:
+        except (InputError, StoreUnavailable):
             meta = FileMeta(sop_class_uid="", sop_instance_uid="", transfer_syntax_uid="")
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:

@@ -22,7 +22,7 @@ from pydicom.data import get_testdata_file
 from pynetdicom import AE, build_context
 
 from service.clock import ManualClock
-from service.dimse import scp
+from service.dimse import access, scp
 from service.dimse.scp import Counts, Receiver
 from service.errors import ConfigurationError
 from service.settings import Local, Node, Settings, Triage
@@ -38,6 +38,7 @@ NODES = (
     Node(name="HEALTH", ae_title="HEALTH", may=("echo",)),
     Node(name="SCANNER", ae_title="SCANNER", may=("store",)),
     Node(name="ELSEWHERE", ae_title="ELSEWHERE", host="192.0.2.7"),
+    Node(name="NAMED", ae_title="NAMED", host="named.example"),
 )
 #: Deflated ones, whose data sets have no limit, and those that are no DICOM encoding
 NOT_TAKEN = {
@@ -496,6 +497,10 @@ def test_same_uid_again_is_success_and_never_overwrites(rig: Rig) -> None:
 # --- peers that go away, stall or misbehave ----------------------------------------------------------------------------
 
 
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def _abort(peer: RawPeer) -> None:
     peer.write(pdu(ABORT, bytes(4)))
 
@@ -530,7 +535,7 @@ def _huge_pdu(peer: RawPeer) -> None:
 
 @pytest.mark.parametrize("leave", [_abort, _close, _reset, _release, _half_a_pdu, _garbage, _huge_pdu])
 def test_peer_that_leaves_in_the_middle_of_an_object_leaves_nothing(rig: Rig, leave: Callable[[RawPeer], None]) -> None:
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = _descriptors()
     with rig.peer() as peer:
         peer.negotiate()
         peer.write(pdu(P_DATA, value(store_rq(), command=True)))
@@ -539,7 +544,7 @@ def test_peer_that_leaves_in_the_middle_of_an_object_leaves_nothing(rig: Rig, le
         assert until(lambda: not [t for t in threading.enumerate() if t.name.startswith("AcceptorThread")])
     assert rig.files() == []
     assert rig.receiver.counts == Counts()
-    assert until(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
+    assert until(lambda: _descriptors() <= descriptors)
     with rig.peer() as peer:
         peer.negotiate()
         assert peer.store(data_set()).status == 0
@@ -576,6 +581,22 @@ def _not_a_message(content: bytes) -> bytes:
         pdu(raw_peer.RELEASE_RQ, b""),
         pdu(0x77, b"unknown"),
     ],
+    ids=[
+        "no command set",
+        "empty command",
+        "unknown command",
+        "command without its field",
+        "context that was not accepted",
+        "no message ID",
+        "find",
+        "event report",
+        "value longer than its PDU",
+        "value without header",
+        "no value",
+        "association request again",
+        "short release",
+        "unknown PDU",
+    ],
 )
 def test_request_that_is_none_ends_the_association_and_no_other(rig: Rig, raw: bytes) -> None:
     with rig.peer() as other, rig.peer() as peer:
@@ -596,16 +617,15 @@ def test_request_that_is_none_ends_the_association_and_no_other(rig: Rig, raw: b
         b"\x01",
         b"GET / HTTP/1.1\r\n\r\n",
         pdu(raw_peer.ASSOCIATE_RQ, b""),
-        pdu(raw_peer.ASSOCIATE_RQ, os.urandom(200)),
+        pdu(raw_peer.ASSOCIATE_RQ, bytes(range(200))),
         pdu(raw_peer.ASSOCIATE_RQ, b"", length=0xFFFFFFFF),
         pdu(raw_peer.ASSOCIATE_AC, bytes(80)),
         pdu(raw_peer.RELEASE_RQ, bytes(4)),
         pdu(P_DATA, value(store_rq(), command=True)),
     ],
+    ids=["nothing", "one byte", "http", "empty", "noise", "four gigabytes", "acceptance", "release", "data"],
 )
-def test_connection_that_is_no_dicom_harms_nobody(
-    start: Start, monkeypatch: pytest.MonkeyPatch, raw: bytes
-) -> None:
+def test_connection_that_is_no_dicom_harms_nobody(start: Start, monkeypatch: pytest.MonkeyPatch, raw: bytes) -> None:
     # a thread waits that long for the request of a connection that has gone
     monkeypatch.setattr(scp, "ASSOCIATE_TIMEOUT", 0.3)
     rig = start()
@@ -632,6 +652,89 @@ def test_peer_that_says_nothing_is_let_go(start: Start, monkeypatch: pytest.Monk
             peer.socket.settimeout(5)
             assert peer.read()[0] in (ABORT, 0)
     assert rig.files() == []
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [pdu(ABORT, bytes(4)), pdu(0x77, bytes(4)), pdu(raw_peer.RELEASE_RQ, bytes(4))],
+    ids=["abort", "unknown", "release"],
+)
+def test_peer_that_leaves_while_it_is_let_in_harms_nobody(rig: Rig, raw: bytes) -> None:
+    came, gone = threading.Event(), threading.Event()
+
+    def slow(host: str) -> frozenset[Any]:
+        came.set()
+        gone.wait(10)
+        return access.resolve("127.0.0.1")
+
+    rig.receiver._addresses_of = slow
+    with rig.peer() as peer:
+        peer.write(raw_peer.associate_rq([(CT, [EXPLICIT])], calling="NAMED", called="LMS_SR"))
+        assert came.wait(10)
+        peer.write(raw)
+        # until our side has read it
+        time.sleep(0.1)
+        gone.set()
+        peer.socket.settimeout(5)
+        assert peer.read()[0] in (ABORT, 0)
+    # an exception in a thread would fail this test
+    assert until(lambda: not [t for t in threading.enumerate() if t.name.startswith("AcceptorThread")])
+    with rig.peer() as peer:
+        peer.negotiate()
+        assert peer.store(data_set()).status == 0
+
+
+def test_peer_that_leaves_while_its_object_is_kept_can_send_it_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    came, gone = threading.Event(), threading.Event()
+    keep = rig.spool.receive
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        came.set()
+        gone.wait(10)
+        return keep(*args, **kwargs)
+
+    with monkeypatch.context() as patch, rig.peer() as peer:
+        patch.setattr(rig.spool, "receive", slow)
+        peer.negotiate()
+        peer.write(pdu(P_DATA, value(store_rq(), command=True) + value(data_set())))
+        assert came.wait(10)
+        _abort(peer)
+        _reset(peer)
+        gone.set()
+        assert until(lambda: rig.receiver.counts == Counts(stored=1))
+    with rig.peer() as peer:
+        peer.negotiate()
+        assert peer.store(data_set()).status == 0
+    assert rig.receiver.counts == Counts(stored=1, duplicate=1)
+
+
+def test_error_of_ours_lets_nobody_in_and_is_logged(rig: Rig) -> None:
+    def broken(host: str) -> frozenset[Any]:
+        raise RuntimeError("SECRET")
+
+    rig.receiver._addresses_of = broken
+    with rig.peer() as peer:
+        peer.write(raw_peer.associate_rq([(CT, [EXPLICIT])], calling="NAMED", called="LMS_SR"))
+        peer.socket.settimeout(5)
+        assert peer.read()[0] in (ABORT, 0)
+    assert rig.told("association_failed")["address"] == "127.0.0.1"
+    with rig.peer() as peer:
+        peer.negotiate()
+
+
+def test_connection_that_cannot_be_set_up_is_logged_and_the_next_is_taken(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(connection: socket.socket, timeout: float) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scp, "tune", broken)
+        with rig.peer() as peer:
+            assert peer.read()[0] == 0
+    assert rig.told("connection_failed") == {"address": "127.0.0.1", "error": "OSError"}
+    with rig.peer() as peer:
+        peer.negotiate()
 
 
 # --- many, and large ---------------------------------------------------------------------------------------------------

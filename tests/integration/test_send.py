@@ -21,7 +21,15 @@ from pynetdicom.events import Event
 from service.demo.pacs import Fault, StandInPacs
 from service.demo.phantom import plain_study
 from service.dimse import scu
-from service.dimse.scu import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, ENHANCED_SR, SR_CLASSES, Offer, Sender, StoreOutcome
+from service.dimse.scu import (
+    COMPREHENSIVE_3D_SR,
+    COMPREHENSIVE_SR,
+    ENHANCED_SR,
+    SR_CLASSES,
+    Offer,
+    Sender,
+    StoreOutcome,
+)
 from service.errors import InputError, OutcomeUnknown, PeerUnavailable, Rejected
 from service.model.uids import IMPLEMENTATION_CLASS_UID
 from service.settings import Local, Node, Outgoing, Settings
@@ -55,7 +63,9 @@ def pacs() -> Iterator[StandInPacs]:
         yield running
 
 
-def part10(data: bytes | None = None, *, sop_class: str = CT, instance: str = INSTANCE, syntax: str = EXPLICIT) -> bytes:
+def part10(
+    data: bytes | None = None, *, sop_class: str = CT, instance: str = INSTANCE, syntax: str = EXPLICIT
+) -> bytes:
     meta = FileMeta(sop_class_uid=sop_class, sop_instance_uid=instance, transfer_syntax_uid=syntax)
     return meta.encode() + (data if data is not None else data_set(sop_class, instance, syntax=syntax))
 
@@ -136,7 +146,9 @@ def test_probe_tells_which_sr_classes_a_node_takes(taken: tuple[str, ...]) -> No
         assert scu.probe(SETTINGS, pacs.node()) == frozenset(taken)
 
 
-@pytest.mark.parametrize("status", [0xB000, 0xB006, 0xB007, 0x0107, 0x0111, 0xA700, 0xA900, 0xC000, 0x0122, 0x0124, 0xD123])
+@pytest.mark.parametrize(
+    "status", [0xB000, 0xB006, 0xB007, 0x0107, 0x0111, 0xA700, 0xA900, 0xC000, 0x0122, 0x0124, 0xD123]
+)
 def test_status_of_the_peer_is_told_as_it_is(pacs: StandInPacs, status: int) -> None:
     pacs.behaviour.next_stores = [status]
     assert send(pacs.node()).status == status
@@ -432,7 +444,10 @@ def test_connection_that_breaks_while_sending_is_unavailable_and_not_unknown() -
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     large = part10(data_set(pixels=bytes(30_000_000)))
-    with raw_acceptor(script) as port, pytest.raises(PeerUnavailable, match="broke the connection while we were sending"):
+    with (
+        raw_acceptor(script) as port,
+        pytest.raises(PeerUnavailable, match="broke the connection while we were sending"),
+    ):
         send(loopback(port), large)
 
 

@@ -436,6 +436,16 @@ def test_many_threads_with_the_same_object_store_it_once(spool: Spool) -> None:
     assert files(spool) == [f"instances/{(k := key_of(INSTANCE))[:2]}/{k[2:4]}/{k}.dcm", f"new/{k}"]
 
 
+def test_rest_of_a_crash_that_something_else_links_to_is_cleared_away(spool: Spool, tmp_path: Path) -> None:
+    rest = spool.root / "incoming" / f"{key_of(INSTANCE)}.0123456789abcdef"
+    rest.write_bytes(b"half an object")
+    # a copy by hard links, as backup programs make it
+    os.link(rest, tmp_path / "backup")
+    spool.prepare()
+    assert files(spool) == []
+    assert list(spool.all_keys()) == []
+
+
 # --- a spool that cannot be used ---------------------------------------------------------------------------------------
 
 
