@@ -40,8 +40,8 @@ class ServiceProcess:
         Where its standard error goes.
     roles:
         ``receive``, ``work``; none: both.
-    port:
-        0: one that is free; otherwise the settings' port is used.
+    any_port:
+        Listen on a port that is free, whatever the settings say.
     environ:
         Variables beside those of this process.
     """
@@ -77,6 +77,11 @@ class ServiceProcess:
     def pid(self) -> int:
         """The process id of the supervisor; 0 while it does not run."""
         return self._process.pid if self._process else 0
+
+    @property
+    def alive(self) -> bool:
+        """Say whether the supervisor runs."""
+        return self._process is not None and self._process.poll() is None
 
     def start(self, seconds: float = 60.0) -> None:
         """Start, and wait until it is ready.

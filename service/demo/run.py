@@ -31,6 +31,7 @@ from sr_templates import CodeTable, load_codes, load_template
 _PATIENCE = 45.0
 _REPORT_TITLE = "126001"
 _TENTHS = 10
+_SOP_INSTANCE_UID = Tag(0x0008, 0x0018)
 _MM3_PER_ML = 1000
 
 
@@ -140,59 +141,90 @@ class _Result:
     story: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """What the demo found out. ``places``: what is found where."""
+
+    study: str
+    problems: tuple[str, ...]
+    compared: tuple[Compared, ...]
+    registered: bool
+    places: tuple[tuple[str, str], ...]
+
+    @property
+    def good(self) -> bool:
+        return not self.problems and self.registered and all(c.agrees for c in self.compared)
+
+
 def _show(result: _Result, *, as_json: bool) -> int:
-    ds, study = result.report, result.patient.study_instance_uid
-    problems = gate.document_problems(ds)
-    parsed = parse(ds, load_template("baseline"))
-    compared = compare(parsed, result.patient)
-    page = result.folder / "report.html"
-    page.write_text(render.as_html(ds), encoding="utf-8")
-    object_file = result.folder / "pacs" / f"{ds[Tag(0x0008, 0x0018)].value}.dcm"
-    registered = app.registered(result.settings, study)
-    agrees = to_json(parsed) == registered.content
-    good = not problems and agrees and all(c.agrees for c in compared)
-    places = {
-        "html": str(page),
-        "sr": str(object_file),
-        "registry": f"report {registered.record.id} of {result.folder / 'lms-sr.db'}",
-        "command": f"lms-sr registry show {study} --config {result.folder / 'lms-sr.toml'}",
-    }
+    judged = _judge(result)
     if as_json:
         values = [
-            {
-                "name": c.expected.name,
-                "measured": c.measured,
-                "true": c.expected.value,
-                "tolerance": c.expected.tolerance,
-                "unit": c.expected.unit,
-                "agrees": c.agrees,
-            }
-            for c in compared
+            {"name": c.expected.name, "measured": c.measured, "true": c.expected.value, "unit": c.expected.unit}
+            | {"tolerance": c.expected.tolerance, "agrees": c.agrees}
+            for c in judged.compared
         ]
-        print(
-            json.dumps(
-                {"good": good, "study": study, "problems": problems, "registered": agrees, "values": values, **places},
-                indent=2,
-            )
-        )
-        return 0 if good else 1
-    print(f"\n{render.as_text(ds)}")
+        facts = {
+            "good": judged.good,
+            "study": judged.study,
+            "problems": judged.problems,
+            "registered": judged.registered,
+        }
+        print(json.dumps(facts | {"values": values} | dict(judged.places), indent=2))
+    else:
+        _print(result, judged)
+    return 0 if judged.good else 1
+
+
+def _judge(result: _Result) -> _Judged:
+    ds, study = result.report, result.patient.study_instance_uid
+    parsed = parse(ds, load_template("baseline"))
+    page = result.folder / "report.html"
+    page.write_text(render.as_html(ds), encoding="utf-8")
+    registered = app.registered(result.settings, study)
+    object_file = result.folder / "pacs" / f"{ds[_SOP_INSTANCE_UID].value}.dcm"
+    return _Judged(
+        study=study,
+        problems=tuple(gate.document_problems(ds)),
+        compared=compare(parsed, result.patient),
+        registered=to_json(parsed) == registered.content,
+        places=(
+            ("page", str(page)),
+            ("sr", str(object_file)),
+            ("registry", f"report {registered.record.id} in {result.folder / 'lms-sr.db'}"),
+            ("command", f"{_command()} registry show {study} --config {result.folder / 'lms-sr.toml'}"),
+        ),
+    )
+
+
+def _command() -> str:
+    """Return the command as it was called, so that what is printed can be copied."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "lms-sr" else "lms-sr"
+
+
+def _print(result: _Result, judged: _Judged) -> None:
+    print(f"\n{render.as_text(result.report)}")
     print("Story\n" + "\n".join(f"  {line}" for line in result.story))
     print("\nMeasured in the report, and true of the phantom")
-    for c in compared:
-        e, factor = c.expected, _MM3_PER_ML if c.expected.unit == "mm3" else 1
-        measured = "missing" if c.measured is None else f"{c.measured / factor:8.1f}"
-        unit = "mL" if e.unit == "mm3" else e.unit
-        print(
-            f"  {e.name:<22}{measured:>9} {unit:<3}  true {e.value / factor:8.1f} ± {e.tolerance / factor:.1f}  {'yes' if c.agrees else 'NO'}"
-        )
+    for c in judged.compared:
+        print(f"  {_line(c)}")
     print(
-        f"\nvalid: {'yes' if not problems else '; '.join(problems)}; the registry has the same report: {'yes' if agrees else 'NO'}"
+        f"\nvalid: {'; '.join(judged.problems) or 'yes'}; the registry has the same report: {_yes(judged.registered)}"
     )
-    print(
-        f"page          {places['html']}\nSR file       {places['sr']}\nregistry row  {places['registry']}\n              {places['command']}"
-    )
-    return 0 if good else 1
+    for what, where in judged.places:
+        print(f"{what:<10}{where}")
+
+
+def _line(c: Compared) -> str:
+    expected = c.expected
+    factor, unit = (_MM3_PER_ML, "mL") if expected.unit == "mm3" else (1, expected.unit)
+    measured = "missing" if c.measured is None else f"{c.measured / factor:.1f}"
+    true = f"true {expected.value / factor:8.1f} ± {expected.tolerance / factor:.1f}"
+    return f"{expected.name:<22}{measured:>9} {unit:<3}  {true}  {_yes(c.agrees)}"
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "NO"
 
 
 def compare(report: Report, patient: Phantom) -> tuple[Compared, ...]:
