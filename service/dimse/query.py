@@ -33,7 +33,7 @@ _PATIENCE = 4
 _PENDING = (0xFF00, 0xFF01)
 _UNIQUE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 #: what is read of an answer
-_READ = (*_UNIQUE, "SOPClassUID", "InstanceNumber", "NumberOfStudyRelatedInstances")
+_READ = (*_UNIQUE, "SOPClassUID", "InstanceNumber")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,20 +58,6 @@ def instances_at(settings: Settings, node: Node, study_uid: str) -> frozenset[st
     """
     with _Inquiry(settings, node) as inquiry:
         return frozenset(found.sop_instance_uid for found in inquiry.images(study_uid, inquiry.series(study_uid)))
-
-
-def number_of_instances_at(settings: Settings, node: Node, study_uid: str) -> int | None:
-    """Return Number of Study Related Instances (0020,1208): one question, one answer; None where the node does not say.
-
-    Raises
-    ------
-    PeerUnavailable, Rejected
-        As ``instances_at``.
-    """
-    with _Inquiry(settings, node) as inquiry:
-        for answer in inquiry.ask("STUDY", StudyInstanceUID=study_uid, NumberOfStudyRelatedInstances=""):
-            return _whole(answer["NumberOfStudyRelatedInstances"])
-    return None
 
 
 def has_instance(settings: Settings, node: Node, study_uid: str, series_uid: str, sop_instance_uid: str) -> bool:

@@ -17,7 +17,7 @@ from pynetdicom.dsutils import encode as encoded
 from service.demo.pacs import Fault, StandInPacs
 from service.demo.phantom import plain_study, save
 from service.dimse import query
-from service.dimse.query import Found, find_reports, has_instance, instances_at, number_of_instances_at
+from service.dimse.query import Found, find_reports, has_instance, instances_at
 from service.errors import PeerUnavailable, Rejected
 from service.settings import Local, Node, Outgoing, Settings
 from tests.dicom_bytes import EXPLICIT, IMPLICIT, UNDEFINED, delimiter, encode
@@ -69,7 +69,6 @@ def questions(node: Node, study_uid: str = STUDY, settings: Settings = SETTINGS)
     """Return every question that we ask."""
     return {
         "instances": partial(instances_at, settings, node, study_uid),
-        "number": partial(number_of_instances_at, settings, node, study_uid),
         "has": partial(has_instance, settings, node, study_uid, SERIES, "1.2.3.4.5"),
         "reports": partial(find_reports, settings, node, study_uid, [SERIES]),
     }
@@ -81,11 +80,6 @@ def questions(node: Node, study_uid: str = STUDY, settings: Settings = SETTINGS)
 def test_instances_of_a_study_and_of_no_other_are_named(pacs: StandInPacs, study: list[Dataset]) -> None:
     assert instances_at(SETTINGS, pacs.node(), str(study[0].StudyInstanceUID)) == uids(study)
     assert instances_at(SETTINGS, pacs.node(), "1.2.3.999") == frozenset()
-
-
-def test_number_of_instances_is_told(pacs: StandInPacs, study: list[Dataset]) -> None:
-    assert number_of_instances_at(SETTINGS, pacs.node(), str(study[0].StudyInstanceUID)) == 7
-    assert number_of_instances_at(SETTINGS, pacs.node(), "1.2.3.999") is None
 
 
 def test_an_instance_is_there_or_is_not(pacs: StandInPacs, study: list[Dataset]) -> None:
@@ -118,10 +112,8 @@ def test_hidden_instances_are_missing_and_blind_peers_name_nothing(pacs: StandIn
     hidden = str(study[2].SOPInstanceUID)
     pacs.behaviour.hidden = {hidden}
     assert instances_at(*where) == uids(study) - {hidden}
-    assert number_of_instances_at(*where) == 6
     pacs.behaviour.blind = True
     assert instances_at(*where) == frozenset()
-    assert number_of_instances_at(*where) is None
 
 
 def test_slow_answer_is_waited_for(pacs: StandInPacs, study: list[Dataset]) -> None:
@@ -423,7 +415,6 @@ def test_orthanc_is_asked(tmp_path: Path, study: list[Dataset]) -> None:
         node = Node(name="ORTHANC", ae_title="PACS", port=pacs.dicom)
         of_study = str(study[0].StudyInstanceUID)
         assert instances_at(SETTINGS, node, of_study) == uids(study)
-        assert number_of_instances_at(SETTINGS, node, of_study) == 7
         assert instances_at(SETTINGS, node, "1.2.3.999") == frozenset()
         series = str(study[0].SeriesInstanceUID)
         assert has_instance(SETTINGS, node, of_study, series, str(study[0].SOPInstanceUID))
