@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from service.model.events import StudyEvent, StudyState
@@ -56,7 +56,12 @@ class StudyArrival:
 
 def installation(session: Session, at: dt.datetime) -> str:
     """Return the identity of this installation, made once and kept."""
-    row = session.scalars(select(Installation)).first()
+    known = select(Installation).order_by(Installation.created_at, Installation.id)
+    row = session.scalars(known).first()
+    if row is None and session.get_bind().dialect.name == "postgresql":
+        # two processes that start together must not become two installations (SQLite has one writer anyway)
+        session.execute(text(f"LOCK TABLE {Installation.__tablename__} IN SHARE ROW EXCLUSIVE MODE"))
+        row = session.scalars(known).first()
     if row is None:
         row = Installation(id=str(uuid.uuid4()), created_at=at)
         session.add(row)
@@ -88,10 +93,10 @@ def _headers(session: Session, instances: Sequence[Instance]) -> dict[int, str]:
     texts: dict[str, str] = {}
     hashes: dict[int, str] = {}
     for header in {id(i.header): i.header for i in instances}.values():
-        text = header_to_json(header)
-        digest = hashlib.sha256(text.encode()).hexdigest()
+        facts = header_to_json(header)
+        digest = hashlib.sha256(facts.encode()).hexdigest()
         hashes[id(header)] = digest
-        texts[digest] = text
+        texts[digest] = facts
     known: set[str] = set()
     for chunk in _chunks(sorted(texts)):
         known.update(session.scalars(select(HeaderRow.hash).where(HeaderRow.hash.in_(chunk))))
@@ -135,7 +140,8 @@ def _touch(session: Session, uid: str, members: list[Instance], at: dt.datetime)
     """Make or move on the study that ``members`` belong to."""
     times = [m.received_at or at for m in members]
     newest = max(members, key=lambda m: (m.received_at or at, m.sop_instance_uid))
-    row = session.get(StudyRow, uid)
+    # locked: what completes the study at this moment has to come before this, or after it
+    row = session.get(StudyRow, uid, populate_existing=True, with_for_update=True)
     if row is None:
         row = StudyRow(
             study_instance_uid=uid,
@@ -257,12 +263,6 @@ def count_states(session: Session) -> dict[StudyState, int]:
     """Return how many studies stand where."""
     rows = session.execute(select(StudyRow.state, func.count()).group_by(StudyRow.state))
     return {StudyState(state): count for state, count in rows}
-
-
-def unfinished(session: Session) -> tuple[StudyRecord, ...]:
-    """Return the studies whose newest revision nobody has completed yet."""
-    rows = session.scalars(select(StudyRow).where(StudyRow.completed_revision < StudyRow.revision))
-    return tuple(_record(r) for r in rows)
 
 
 def complete(session: Session, study_instance_uid: str, revision: int, *, reason: str, forced: bool) -> bool:

@@ -7,7 +7,8 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.flow.produce import Kind, Rendition
@@ -127,9 +128,9 @@ def frozen(session: Session, like: OutboxRecord, sop_class_uid: str) -> Renditio
     )
 
 
-def for_study(session: Session, study_instance_uid: str) -> tuple[OutboxRecord, ...]:
-    """Return the rows of a study, oldest first."""
-    return _select(session, OutboxRow.study_instance_uid == study_instance_uid)
+def for_study(session: Session, study_instance_uid: str, *, lock: bool = False) -> tuple[OutboxRecord, ...]:
+    """Return the rows of a study, oldest first; ``lock``: no attempt begins or ends before the transaction does."""
+    return _select(session, OutboxRow.study_instance_uid == study_instance_uid, lock=lock)
 
 
 def in_state(session: Session, state: OutboxState) -> tuple[OutboxRecord, ...]:
@@ -168,7 +169,7 @@ def begin(session: Session, outbox_id: int, attempt: int) -> bool:
 def record_sent(session: Session, outbox_id: int, attempt: int, *, status: int, message: str, at: dt.datetime) -> bool:
     """Record that attempt number ``attempt`` delivered; false where another process has recorded it already.
 
-    An object that was superseded while it was on its way is sent all the same.
+    An object that was superseded, or parked by hand, while it was on its way is sent all the same.
     """
     return _attempted(
         session,
@@ -181,7 +182,7 @@ def record_sent(session: Session, outbox_id: int, attempt: int, *, status: int, 
             "sent_at": at,
             "next_at": None,
         },
-        (OutboxState.QUEUED, OutboxState.SUPERSEDED),
+        (OutboxState.QUEUED, OutboxState.SUPERSEDED, OutboxState.PARKED),
     )
 
 
@@ -224,6 +225,15 @@ def record_parked(
             "begun": attempt if may_be_there else 0,
         },
     )
+
+
+def record_overtaken(session: Session, outbox_id: int, attempt: int, *, status: int | None, may_be_there: bool) -> bool:
+    """Record that attempt number ``attempt`` did not deliver an object that was superseded, or parked by hand, meanwhile.
+
+    It stays what it became; but whether the node may hold it counts for what the next version replaces.
+    """
+    values: dict[str, object] = {"last_status": status, "begun": attempt if may_be_there else 0}
+    return _attempted(session, outbox_id, attempt, values, (OutboxState.SUPERSEDED, OutboxState.PARKED))
 
 
 def _attempted(
@@ -270,7 +280,9 @@ def requeue(session: Session, outbox_id: int, at: dt.datetime) -> OutboxRecord |
     return get(session, outbox_id) if changed(done) else None
 
 
-def replace_rendition(session: Session, outbox_id: int, attempt: int, rendition: Rendition) -> bool:
+def replace_rendition(
+    session: Session, outbox_id: int, attempt: int, rendition: Rendition, *, next_at: dt.datetime | None = None
+) -> bool:
     """Put another rendition in the place of one whose class the destination refuses; it was never stored there.
 
     False where the attempt was recorded already.
@@ -286,6 +298,7 @@ def replace_rendition(session: Session, outbox_id: int, attempt: int, rendition:
             "transfer_syntax_uid": rendition.transfer_syntax_uid,
             "content": rendition.part10,
             "begun": 0,
+            "next_at": next_at,
         },
     )
 
@@ -305,11 +318,16 @@ def supersede(session: Session, study_instance_uid: str, version: int) -> tuple[
 
 def learn(session: Session, node: str, sop_classes: Sequence[str], at: dt.datetime) -> None:
     """Keep which classes a destination accepts."""
-    row = session.get(DestinationRow, node)
-    if row is None:
-        session.add(DestinationRow(node=node, sop_classes=" ".join(sop_classes), learnt_at=at))
-    else:
-        row.sop_classes, row.learnt_at = " ".join(sop_classes), at
+    values: dict[str, object] = {"sop_classes": " ".join(sop_classes), "learnt_at": at}
+    known = update(DestinationRow).where(DestinationRow.node == node).values(**values)
+    if changed(session.execute(known)):
+        return
+    try:
+        with session.begin_nested():
+            session.execute(insert(DestinationRow).values(node=node, **values))
+    except IntegrityError:
+        # asked by two at the same moment
+        session.execute(known)
 
 
 def accepted(session: Session, node: str) -> frozenset[str] | None:
@@ -321,6 +339,8 @@ def accepted(session: Session, node: str) -> frozenset[str] | None:
 _COLUMNS = tuple(c for c in OutboxRow.__table__.columns if c.name != "content")
 
 
-def _select(session: Session, *where: ColumnElement[bool]) -> tuple[OutboxRecord, ...]:
-    rows = session.execute(select(*_COLUMNS).where(*where).order_by(OutboxRow.id))
+def _select(session: Session, *where: ColumnElement[bool], lock: bool = False) -> tuple[OutboxRecord, ...]:
+    query = select(*_COLUMNS).where(*where).order_by(OutboxRow.id)
+    # SQLite has one writer, and no such clause
+    rows = session.execute(query.with_for_update() if lock else query)
     return tuple(OutboxRecord(**{**row._asdict(), "state": OutboxState(row.state)}) for row in rows)

@@ -177,14 +177,15 @@ def _answer_row(
     return row
 
 
-def prior(session: Session, patient_id: str, issuer: str, before_study: str) -> PriorReport | None:
+def prior(session: Session, patient_id: str, issuer: str, before_study: str, date: str = "") -> PriorReport | None:
     """Return the newest report of the patient about another study than ``before_study``; None for a patient not known.
 
-    Newest by study date, then by when the report was made.
+    Newest by study date, then by when the report was made. ``date`` is the Study Date of ``before_study``: what is later is no comparison
+    of it, however it came first.
     """
     if not patient_id:
         return None
-    row = session.scalars(
+    query = (
         select(ReportRow)
         .join(CaseRow, CaseRow.id == ReportRow.case_id)
         .join(PatientRow, PatientRow.id == CaseRow.patient_id)
@@ -194,8 +195,12 @@ def prior(session: Session, patient_id: str, issuer: str, before_study: str) -> 
             ReportRow.study_instance_uid != before_study,
             ReportRow.current,
         )
-        .order_by(ReportRow.study_date.desc(), ReportRow.created_at.desc(), ReportRow.id.desc())
-        .limit(1)
+    )
+    if date:
+        # dates as DICOM writes them sort as text; a study without one may be an earlier one
+        query = query.where(ReportRow.study_date <= date)
+    row = session.scalars(
+        query.order_by(ReportRow.study_date.desc(), ReportRow.created_at.desc(), ReportRow.id.desc()).limit(1)
     ).first()
     if row is None:
         return None

@@ -80,13 +80,14 @@ def start_by_hand(services: Services, study_instance_uid: str) -> bool:
     """Take a study as it is, now, and make its report, again if need be; false for a study that is not known."""
     now = services.now()
     with services.transaction() as session:
-        study = inbox.get_study(session, study_instance_uid)
+        # locked: images that arrive at this moment come before, and are taken along, or after
+        study = inbox.get_study(session, study_instance_uid, lock=True)
         if study is None:
             return False
         events.append(session, study_instance_uid, StudyEvent.STARTED_BY_HAND, now)
         if not finish(services, session, study, BY_HAND, forced=False, now=now, by_hand=True):
             inbox.clear_crashes(session, study_instance_uid)
-            again = jobs.compose(study_instance_uid, study.revision, run=f"{now.timestamp():.3f}", by_hand=True)
+            again = jobs.compose(study_instance_uid, study.revision, run=jobs.run_at("by-hand", now), by_hand=True)
             services.jobs.enqueue(session, again)
     _log.info("study_started_by_hand", extra={"ids": {"study": study_instance_uid}})
     return True
@@ -115,8 +116,9 @@ def _lacking(services: Services, study: StudyRecord, held: frozenset[str], ours:
         ids = {"study": study.study_instance_uid, "node": sender.name, "error": type(error).__name__}
         _log.warning("pacs_gives_no_answer", extra={"ids": ids})
         return None
+    others = there - ours
     # a node that knows nothing of a study that it has just sent has not finished storing it, or does not say
-    return len(there - held - ours) if there else None
+    return len(others - held) if others else None
 
 
 def _stands(session: Session, study: StudyRecord, revision: int) -> bool:

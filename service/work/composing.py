@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from sqlalchemy.orm import Session
-
 from service.errors import Permanent, StoreUnavailable, TemplateError
 from service.flow import produce as making
 from service.flow import triage
@@ -17,6 +15,7 @@ from service.model.study import Instance, Study
 from service.read.normalise import normalise
 from service.store import events, inbox, outbox, registry
 from service.store.inbox import StudyRecord
+from service.store.registry import ReportRecord
 from service.work import delivery, issuing, jobs
 from service.work.completing import BY_HAND
 from service.work.services import Services
@@ -37,32 +36,57 @@ def compose(services: Services, study_instance_uid: str, revision: int, by_hand:
         if record is None or record.revision != revision:
             return "overtaken"
         crashes = inbox.count_crash(session, study_instance_uid)
-        if crashes > MAX_CRASHES:
-            why = f"composing was started {MAX_CRASHES} times and never ended: see the log, then 'lms-sr start {study_instance_uid}'"
-            _park(services, session, study_instance_uid, why)
-            return "parked"
+    if crashes > MAX_CRASHES:
+        why = f"composing was started {MAX_CRASHES} times and never ended: see the log, then 'lms-sr start {study_instance_uid}'"
+        return _park(services, record, why)
     try:
-        outcome = _compose(services, record, by_hand=by_hand)
+        outcome = _in_rounds(services, record, by_hand=by_hand)
     except StoreUnavailable as error:
-        with services.transaction() as session:
-            again = jobs.compose(study_instance_uid, revision, run=f"again-{crashes}", by_hand=by_hand)
-            services.jobs.enqueue(session, again, delay=_AGAIN_SECONDS)
-        _log.warning("compose_waits", extra={"ids": {**ids, "reason": str(error)}})
-        return "waits"
+        return _wait(services, record, str(error), by_hand=by_hand)
     except (Permanent, TemplateError) as error:
-        with services.transaction() as session:
-            _park(services, session, study_instance_uid, str(error))
-        _log.error("compose_parked", extra={"ids": {**ids, "error": type(error).__name__}})
-        return "parked"
+        _log.error("compose_failed", extra={"ids": {**ids, "error": type(error).__name__}})
+        return _park(services, record, str(error))
     _log.info("composed", extra={"ids": {**ids, "outcome": outcome}})
     return outcome
 
 
-def _park(services: Services, session: Session, study_instance_uid: str, why: str) -> None:
-    inbox.set_state(session, study_instance_uid, StudyState.PARKED)
-    inbox.set_flag(session, study_instance_uid, why)
-    inbox.clear_crashes(session, study_instance_uid)
-    events.append(session, study_instance_uid, StudyEvent.PARKED, services.now(), reason=why)
+def _in_rounds(services: Services, record: StudyRecord, *, by_hand: bool) -> str:
+    for _ in range(issuing.MAX_ROUNDS):
+        try:
+            return _compose(services, record, by_hand=by_hand)
+        except issuing.Moved:
+            _log.warning("compose_met_another", extra={"ids": {"study": record.study_instance_uid}})
+    raise StoreUnavailable("another version was issued each time while this one was made")
+
+
+def _wait(services: Services, record: StudyRecord, reason: str, *, by_hand: bool) -> str:
+    """Compose again later, as often as it takes, and say so: what is away comes back, or a person sees to it."""
+    uid, now = record.study_instance_uid, services.now()
+    why = f"composing waits: {reason}"
+    with services.transaction() as session:
+        if not issuing.still(session, record):
+            return "overtaken"
+        if record.flag != why:
+            issuing.flag(services, session, uid, why)
+        # it did not crash
+        inbox.clear_crashes(session, uid)
+        again = jobs.compose(uid, record.revision, run=jobs.run_at("again", now), by_hand=by_hand)
+        services.jobs.enqueue(session, again, delay=_AGAIN_SECONDS)
+    _log.warning("compose_waits", extra={"ids": {"study": uid, "revision": record.revision, "reason": reason}})
+    return "waits"
+
+
+def _park(services: Services, record: StudyRecord, why: str) -> str:
+    """Leave a study to a person, unless something new arrived, which is composed by itself."""
+    uid = record.study_instance_uid
+    with services.transaction() as session:
+        if not issuing.still(session, record):
+            return "overtaken"
+        inbox.set_state(session, uid, StudyState.PARKED)
+        inbox.set_flag(session, uid, why)
+        inbox.clear_crashes(session, uid)
+        events.append(session, uid, StudyEvent.PARKED, services.now(), reason=why)
+    return "parked"
 
 
 def _compose(services: Services, record: StudyRecord, *, by_hand: bool) -> str:
@@ -76,7 +100,7 @@ def _compose(services: Services, record: StudyRecord, *, by_hand: bool) -> str:
         current = registry.current(session, uid)
         patient = study.patient
         known_case = registry.is_known(session, patient.patient_id, patient.issuer)
-        prior = registry.prior(session, patient.patient_id, patient.issuer, uid)
+        prior = registry.prior(session, patient.patient_id, patient.issuer, uid, study.date)
     decision = _decide(services, study, known_case=known_case, by_hand=by_hand)
     if not decision.report:
         with services.transaction() as session:
@@ -84,6 +108,7 @@ def _compose(services: Services, record: StudyRecord, *, by_hand: bool) -> str:
                 return "overtaken"
             issuing.tell_triage(services, session, uid, decision)
             inbox.set_state(session, uid, StudyState.IGNORED)
+            inbox.set_flag(session, uid, "")
             inbox.clear_crashes(session, uid)
         return "ignored"
     known = issuing.Known(record=record, study=study, installation=installation, ours=ours, current=current)
@@ -91,7 +116,7 @@ def _compose(services: Services, record: StudyRecord, *, by_hand: bool) -> str:
     measured = measure_study(study, lambda instance: _place(services, instance))
     produced = making.produce(study, measured, prior, options)
     if current is not None and current.content_hash == produced.content_hash:
-        return _unchanged(services, known, decision)
+        return _unchanged(services, known, decision, current)
     if current is not None and current.verification is VerificationFlag.VERIFIED:
         reason = f"version {current.version} is signed and does not change by itself: what arrived since is not in it"
         return issuing.stands(services, known, decision, reason)
@@ -103,23 +128,29 @@ def _place(services: Services, instance: Instance) -> Path:
 
 
 def _decide(services: Services, study: Study, *, known_case: bool, by_hand: bool) -> triage.Decision:
-    if by_hand:
-        return triage.Decision(report=True, rule="by hand", reason=BY_HAND)
     question = triage.Question(study=study, always=services.settings.triage.always, known_case=known_case)
-    return triage.decide(services.rules, question)
+    decision = triage.decide(services.rules, question)
+    if not by_hand:
+        return decision
+    # whatever triage says; but the template is that of the rule, else a second report would stand beside the first
+    template = decision.template if decision.report else triage.DEFAULT_TEMPLATE
+    return triage.Decision(report=True, rule="by hand", reason=BY_HAND, template=template)
 
 
 # --- nothing to issue ----------------------------------------------------------------------------------------------------
 
 
-def _unchanged(services: Services, known: issuing.Known, decision: triage.Decision) -> str:
-    uid, current = known.record.study_instance_uid, known.current
+def _unchanged(services: Services, known: issuing.Known, decision: triage.Decision, current: ReportRecord) -> str:
+    uid = known.record.study_instance_uid
     with services.transaction() as session:
-        if not issuing.still(session, known.record):
+        if not issuing.unmoved(session, known):
             return "overtaken"
+        rows = outbox.for_study(session, uid)
         issuing.tell_triage(services, session, uid, decision)
-        version = current.version if current else 0
-        events.append(session, uid, StudyEvent.REPORT_UNCHANGED, services.now(), version=version)
-        inbox.set_state(session, uid, delivery.standing(outbox.for_study(session, uid)) or StudyState.COMPOSED)
+        events.append(session, uid, StudyEvent.REPORT_UNCHANGED, services.now(), version=current.version)
+        inbox.set_state(session, uid, delivery.standing(rows) or StudyState.COMPOSED)
+        # why it was parked or waited is over; lines that an older version left on the images are not
+        has_lines = any(r.kind == "companion" and r.version == current.version for r in rows)
+        inbox.set_flag(session, uid, issuing.left_over(rows, current.version, has_lines=has_lines))
         inbox.clear_crashes(session, uid)
     return "unchanged"

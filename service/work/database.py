@@ -8,7 +8,7 @@ import time
 
 from dbos import DBOS
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from service.errors import ConfigurationError
 from service.settings import Settings
@@ -60,6 +60,11 @@ def wait_for(engine: Engine, *, seconds: float | None = None, stop: threading.Ev
             _log.warning("database_does_not_answer", extra={"ids": ids})
         stop.wait(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Say whether an error is the database's state (gone, locked, full, a deadlock): trying again may help, and it is no fault of ours."""
+    return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
 
 
 def verify_own(engine: Engine) -> None:

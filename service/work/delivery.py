@@ -16,8 +16,6 @@ from service.store.outbox import OutboxRecord, OutboxState
 
 #: where nobody could be asked yet: what most archives take; the sender corrects it before anything is stored
 DEFAULT_CLASS = "1.2.840.10008.5.1.4.1.1.88.33"
-#: states in which the outbox says where a study stands
-AFTER_COMPOSING = frozenset({StudyState.COMPOSED, StudyState.SENT, StudyState.COMMITTED, StudyState.PARKED})
 DELIVERED = frozenset({OutboxState.SENT, OutboxState.COMMITTED})
 
 
@@ -40,8 +38,17 @@ def choose_class(accepted: Collection[str] | None) -> str | None:
 
 
 def lesser_class(accepted: Collection[str], refused: str) -> str | None:
-    """Return the first class that a destination takes beside the one that it has just refused."""
-    return choose_class([c for c in accepted if c != refused])
+    """Return the first class that a destination takes beside the one that it has just refused.
+
+    Where it says that it takes that one all the same, only lesser ones come next: else two classes could take turns for ever.
+    """
+    lesser = SR_CLASSES[SR_CLASSES.index(refused) + 1 :]
+    return choose_class([c for c in accepted if c in lesser or (refused not in accepted and c != refused)])
+
+
+def is_step_up(old: str, new: str) -> bool:
+    """Say whether a class can hold more than another."""
+    return SR_CLASSES.index(new) < SR_CLASSES.index(old)
 
 
 def replaced(rows: Iterable[OutboxRecord], kind: Kind, edits: Iterable[Found]) -> tuple[Reference, ...]:

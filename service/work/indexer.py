@@ -21,6 +21,7 @@ from service.read.headers import read_instance
 from service.store import inbox, outbox
 from service.store.spool import Spool, read_meta
 from service.work import completing
+from service.work.database import is_away
 from service.work.services import Services
 
 _log = logging.getLogger("lms_sr.indexer")
@@ -95,10 +96,24 @@ class Indexer:
     def index(self, keys: Iterable[str]) -> int:
         """Index some objects of the spool; return how many were new."""
         keys = list(keys)
-        read = list(self._read(keys))
-        new = self._add(read) if read else 0
+        read = dict(self._read(keys))
+        new = self._add_whole(read) if read else 0
         self._spool.indexed(keys)
         return new
+
+    def _add_whole(self, read: dict[str, Instance]) -> int:
+        """Add a batch; what the index does not take is put aside, so that it does not stand before all that comes after it."""
+        try:
+            return self._add(list(read.values()))
+        except Exception as error:
+            if _may_pass(error):
+                raise
+            if len(read) > 1:
+                return sum(self._add_whole({key: instance}) for key, instance in read.items())
+            (key,) = read
+            _log.exception("instance_not_indexed", extra={"ids": {"key": key}})
+            self._spool.put_aside(key, f"a fault of LMS-SR: it could not be indexed ({type(error).__name__})")
+            return 0
 
     def _add(self, read: list[Instance]) -> int:
         services = self._services
@@ -115,11 +130,11 @@ class Indexer:
             _log.info("batch_indexed", extra={"ids": {"instances": new, "studies": len(arrivals)}})
         return new
 
-    def _read(self, keys: Iterable[str]) -> Iterator[Instance]:
+    def _read(self, keys: Iterable[str]) -> Iterator[tuple[str, Instance]]:
         for key in keys:
             path = self._spool.path(key)
             try:
-                yield self._one(key, path)
+                yield key, self._one(key, path)
             except InputError as error:
                 # it was acknowledged, so it stays; a person finds it by this record and by `unreadable`
                 _log.error("instance_unreadable", extra={"ids": {"key": key, "reason": str(error)}})
@@ -128,11 +143,23 @@ class Indexer:
                 if path.exists():
                     raise
                 _log.error("instance_missing", extra={"ids": {"key": key}})
+            except OSError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the edge: one object must not stand before all others
+                _log.exception("instance_unreadable", extra={"ids": {"key": key}})
+                self._spool.put_aside(key, f"a fault of LMS-SR: it could not be read ({type(error).__name__})")
 
     def _one(self, key: str, path: Path) -> Instance:
         received_at = read_meta(path).received_at
         instance = read_instance(path, path=place(self._spool, key), received_at=received_at)
         return replace(instance, received_at=received_at)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Say whether trying again may help."""
+    if isinstance(error, DBAPIError):
+        return is_away(error)
+    return isinstance(error, OSError | StoreUnavailable)
 
 
 def _batches(keys: Iterable[str]) -> Iterator[list[str]]:

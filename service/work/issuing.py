@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -18,6 +19,7 @@ from service.flow.produce import Kind, Options, Produced, Rendition
 from service.model.events import StudyEvent, StudyState
 from service.model.study import Instance, Study
 from service.read.normalise import normalise
+from service.read.predecessors import predecessors
 from service.settings import Node
 from service.store import events, inbox, outbox, registry
 from service.store.inbox import StudyRecord
@@ -31,7 +33,11 @@ from sr_templates.questions import completeness
 _log = logging.getLogger("lms_sr.issue")
 
 #: how often a version is made anew because the outbox moved meanwhile
-_MAX_ROUNDS = 5
+MAX_ROUNDS = 5
+
+
+class Moved(Exception):
+    """Another run has issued a version meanwhile: whoever gets this begins anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +84,13 @@ def issue(services: Services, known: Known, decision: triage.Decision, produced:
     ------
     GateError
         The report must not leave the house, or has nowhere to go.
+    Moved
+        Another run was first.
     """
     record, study = known.record, produced.study
     if not study.patient.patient_id:
         reason = "the study has no Patient ID: correct it in the PACS and send the study again"
-        _refuse_nameless(produced, services)
-        raise GateError((reason,))
+        raise GateError((reason, *_other_problems(produced, services)))
     sender = services.sender(record.calling_ae)
     nodes = delivery.destinations(services.settings, sender)
     if not nodes:
@@ -91,32 +98,39 @@ def issue(services: Services, known: Known, decision: triage.Decision, produced:
         raise GateError((reason,))
     targets = tuple(_target(services, node) for node in nodes)
     edits = edits_in(services, known, produced.options, nodes)
-    if any(edits.values()) and not by_hand:
+    named, settled = _named(services, record.study_instance_uid) if any(edits.values()) else (_NOTHING, _NOTHING)
+    if any(f.sop_instance_uid not in named for members in edits.values() for f in members) and not by_hand:
         reason = (
             "somebody saved into the series of our reports: nothing is issued over it by itself; "
             f"'lms-sr start {record.study_instance_uid}' issues a version that replaces it"
         )
         return stands(services, known, decision, reason)
-    for _ in range(_MAX_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         with services.reading() as session:
             rows = outbox.for_study(session, record.study_instance_uid)
-        made = _render(services, known, produced, targets, rows, edits)
+        made = _render(services, known, produced, targets, rows, edits, settled)
         try:
             outcome = _commit(services, known, decision, produced, made, rows)
         except IntegrityError:
-            # two runs for one revision, by hand and by itself: the other one was first
+            # two studies of a new patient, or with a new lesion, at the same moment: now the registry knows it
             _log.warning("compose_met_another", extra={"ids": {"study": record.study_instance_uid}})
-            return "overtaken"
+            continue
         if outcome:
             return outcome
     raise StoreUnavailable("the outbox changed each time while the version was made")
 
 
 def stands(services: Services, known: Known, decision: triage.Decision, reason: str) -> str:
-    """Leave what is in the PACS alone, and ask for a person."""
+    """Leave what is in the PACS alone, and ask for a person.
+
+    Raises
+    ------
+    Moved
+        Another run has issued a version meanwhile.
+    """
     uid = known.record.study_instance_uid
     with services.transaction() as session:
-        if not still(session, known.record):
+        if not unmoved(session, known):
             return "overtaken"
         tell_triage(services, session, uid, decision)
         flag(services, session, uid, reason)
@@ -125,11 +139,32 @@ def stands(services: Services, known: Known, decision: triage.Decision, reason: 
     return "flagged"
 
 
-def _refuse_nameless(produced: Produced, services: Services) -> None:
+def _other_problems(produced: Produced, services: Services) -> tuple[str, ...]:
     """Make the report all the same: what else is wrong with the study is told at once, not after the first correction."""
-    making.renditions(
-        produced, sop_class_uid=delivery.DEFAULT_CLASS, profile="standard", version=1, created_at=services.now()
-    )
+    try:
+        making.renditions(
+            produced, sop_class_uid=delivery.DEFAULT_CLASS, profile="standard", version=1, created_at=services.now()
+        )
+    except GateError as error:
+        return error.problems
+    return ()
+
+
+_NOTHING: frozenset[str] = frozenset()
+
+
+def _named(services: Services, study_instance_uid: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return what our versions name as predecessors, and of that, what a version names that has arrived wherever it was to go.
+
+    An edit that a version names was decided on by a person, and needs no second decision; it is named again until it is replaced.
+    """
+    with services.reading() as session:
+        rows = outbox.for_study(session, study_instance_uid)
+        contents = {r.id: outbox.content(session, r.id) for r in rows}
+    waiting = {(r.version, r.kind) for r in rows if r.state not in delivery.DELIVERED}
+    by_row = {r: {p.sop_instance_uid for p in predecessors(contents[r.id])} for r in rows}
+    settled = {uid for r, uids in by_row.items() if (r.version, r.kind) not in waiting for uid in uids}
+    return frozenset(uid for uids in by_row.values() for uid in uids), frozenset(settled)
 
 
 def _target(services: Services, node: Node) -> _Target:
@@ -192,6 +227,7 @@ def _found(instance: Instance) -> Found:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Version:
     number: int
+    created_at: dt.datetime
     #: node → its objects
     renditions: tuple[tuple[Node, tuple[Rendition, ...]], ...]
 
@@ -203,10 +239,14 @@ def _render(
     targets: tuple[_Target, ...],
     rows: tuple[OutboxRecord, ...],
     edits: Mapping[Kind, tuple[Found, ...]],
+    settled: frozenset[str],
 ) -> _Version:
     numbers = [f.instance_number or 0 for members in edits.values() for f in members]
     last = max([0, *(r.version for r in rows), *numbers, known.current.version if known.current else 0])
-    predecessors = {kind: delivery.replaced(rows, kind, edits.get(kind, ())) for kind in making.KINDS}
+    older = {
+        kind: delivery.replaced(rows, kind, [f for f in edits.get(kind, ()) if f.sop_instance_uid not in settled])
+        for kind in making.KINDS
+    }
     now = services.now()
     made: dict[tuple[str, str], tuple[Rendition, ...]] = {}
     for target in targets:
@@ -217,10 +257,14 @@ def _render(
                 sop_class_uid=target.sop_class_uid,
                 profile=target.node.profile,
                 version=last + 1,
-                predecessors=predecessors,
+                predecessors=older,
                 created_at=now,
             )
-    return _Version(number=last + 1, renditions=tuple((t.node, made[t.sop_class_uid, t.node.profile]) for t in targets))
+    return _Version(
+        number=last + 1,
+        created_at=now,
+        renditions=tuple((t.node, made[t.sop_class_uid, t.node.profile]) for t in targets),
+    )
 
 
 def _commit(
@@ -232,11 +276,12 @@ def _commit(
     rows: tuple[OutboxRecord, ...],
 ) -> str:
     """Put a version into registry and outbox; empty where the outbox has moved since ``rows`` were read."""
-    record, uid, now = known.record, known.record.study_instance_uid, services.now()
+    uid, now = known.record.study_instance_uid, made.created_at
     with services.transaction() as session:
-        if not still(session, record):
+        if not unmoved(session, known):
             return "overtaken"
-        if not _same(outbox.for_study(session, uid), rows):
+        # locked: an attempt that begins now would leave an object behind that nothing names as its predecessor
+        if not _same(outbox.for_study(session, uid, lock=True), rows):
             return ""
         tell_triage(services, session, uid, decision)
         counted = completeness(produced.report, produced.template)
@@ -253,11 +298,13 @@ def _commit(
         )
         for older in outbox.supersede(session, uid, made.number):
             events.append(session, uid, StudyEvent.SUPERSEDED, now, kind=older.kind, version=older.version)
+        has_lines = any(r.kind == "companion" for _, renditions in made.renditions for r in renditions)
         inbox.set_flag(session, uid, "")
-        _flag_left_over(services, session, uid, rows, made)
+        if reason := left_over(rows, made.number, has_lines=has_lines):
+            flag(services, session, uid, reason)
         for node, renditions in made.renditions:
             for rendition in renditions:
-                _queue(services, session, uid, report_id, made.number, node, rendition)
+                _queue(services, session, known, report_id, made, node, rendition)
         inbox.set_state(session, uid, StudyState.COMPOSED)
         inbox.clear_crashes(session, uid)
     return f"version {made.number}"
@@ -270,27 +317,24 @@ def _same(now: tuple[OutboxRecord, ...], before: tuple[OutboxRecord, ...]) -> bo
     ]
 
 
-def _flag_left_over(
-    services: Services, session: Session, uid: str, rows: tuple[OutboxRecord, ...], made: _Version
-) -> None:
-    """Lines of an older version that no newer object replaces stay on the images: a person has to know."""
-    has_lines = any(r.kind == "companion" for _, renditions in made.renditions for r in renditions)
-    older = [r.version for r in rows if r.kind == "companion" and r.may_be_there]
-    if older and not has_lines:
-        reason = f"the measurements of version {max(older)} are still in the PACS, but version {made.number} has none: remove them there"
-        flag(services, session, uid, reason)
+def left_over(rows: tuple[OutboxRecord, ...], version: int, *, has_lines: bool) -> str:
+    """Return what to tell a person of lines that stay on the images because no newer object replaces them; empty: there are none."""
+    older = [r.version for r in rows if r.kind == "companion" and r.version < version and r.may_be_there]
+    if not older or has_lines:
+        return ""
+    return f"the measurements of version {max(older)} are still in the PACS, but version {version} has none: remove them there"
 
 
 def _queue(
-    services: Services, session: Session, uid: str, report_id: int, version: int, node: Node, rendition: Rendition
+    services: Services, session: Session, known: Known, report_id: int, made: _Version, node: Node, rendition: Rendition
 ) -> None:
-    now = services.now()
+    uid, now = known.record.study_instance_uid, made.created_at
     row = outbox.put(
         session,
         rendition,
         study_instance_uid=uid,
         report_id=report_id,
-        version=version,
+        version=made.number,
         node=node.name,
         profile=node.profile,
         at=now,
@@ -306,6 +350,22 @@ def still(session: Session, record: StudyRecord) -> bool:
     """Say whether the study is at the revision that was read, and keep it there until the transaction ends."""
     now = inbox.get_study(session, record.study_instance_uid, lock=True)
     return now is not None and now.revision == record.revision
+
+
+def unmoved(session: Session, known: Known) -> bool:
+    """Do as `still`, and see that the report that was current still is.
+
+    Raises
+    ------
+    Moved
+        Another run for the same revision, by hand and by itself, was first: without this the same content would be issued twice.
+    """
+    if not still(session, known.record):
+        return False
+    current = registry.current(session, known.record.study_instance_uid)
+    if (current.id if current else None) != (known.current.id if known.current else None):
+        raise Moved
+    return True
 
 
 def tell_triage(services: Services, session: Session, uid: str, decision: triage.Decision) -> None:
@@ -338,7 +398,7 @@ def render_again(services: Services, row: OutboxRecord, sop_class_uid: str) -> R
         record = registry.get(session, row.report_id)
         instances = inbox.load_instances(session, uid)
         ours = outbox.sent_uids(session, uid)
-        rows = outbox.for_study(session, uid)
+        old = outbox.content(session, row.id)
         study_record = inbox.get_study(session, uid)
     if frozen is not None:
         # another node has this very object already: one UID, one content
@@ -350,14 +410,14 @@ def render_again(services: Services, row: OutboxRecord, sop_class_uid: str) -> R
     study = making.without(normalise(instances, default_issuer=services.settings.site.issuer), ours)
     known = Known(record=study_record, study=study, installation=installation, ours=ours, current=record)
     decision = triage.Decision(report=True, rule="", reason="", template=report.template)
-    produced = making.reproduce(report, study, replace(options_of(services, known, decision)))
-    older = tuple(r for r in rows if r.version < row.version)
+    produced = making.reproduce(report, study, options_of(services, known, decision))
     made = making.renditions(
         produced,
         sop_class_uid=sop_class_uid,
         profile=row.profile,
         version=row.version,
-        predecessors={kind: delivery.replaced(older, kind, ()) for kind in making.KINDS},
+        # what a version replaces was decided when it was made, what a reader had saved among it
+        predecessors={row.kind: predecessors(old)},
         created_at=row.created_at,
     )
     found = next((r for r in made if r.kind == row.kind), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,7 +41,10 @@ def check_completion(study_instance_uid: str, revision: int, step: int = 0) -> J
 
 
 def compose(study_instance_uid: str, revision: int, *, run: str = "", by_hand: bool = False) -> Job:
-    """Make the report of a revision; ``run`` tells apart runs that a person asks for."""
+    """Make the report of a revision; ``run`` tells apart further runs: by hand, after a fault, after waiting.
+
+    It has to be new each time: a job whose id is known is not done again.
+    """
     suffix = f":{run}" if run else ""
     return Job(
         workflow=COMPOSE,
@@ -55,9 +59,15 @@ def send(outbox_id: int, attempt: int, node: str) -> Job:
     return Job(workflow=SEND, id=f"send:{outbox_id}:{attempt}", lane=f"send:{node}", args=(outbox_id, attempt))
 
 
-def sweep(hour: int) -> Job:
-    """Clean up; ``hour`` counts from 1970, so that there is one each."""
-    return Job(workflow=SWEEP, id=f"sweep:{hour}", lane="sweep", args=(hour,))
+def sweep(hour: int, *, run: str = "") -> Job:
+    """Clean up; ``hour`` counts from 1970, so that there is one each; ``run`` as for `compose`."""
+    suffix = f":{run}" if run else ""
+    return Job(workflow=SWEEP, id=f"sweep:{hour}{suffix}", lane="sweep", args=(hour,))
+
+
+def run_at(reason: str, at: dt.datetime) -> str:
+    """Return a ``run`` for `compose` and `sweep`."""
+    return f"{reason}-{at.timestamp():.6f}"
 
 
 class Jobs(Protocol):

@@ -60,6 +60,8 @@ def only_executor(engine: Engine, executor: str, *, patience: float = PATIENCE_S
         return
     key = int.from_bytes(hashlib.sha256(f"lms-sr {executor}".encode()).digest()[:8], "big", signed=True)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # back in the pool the session would live on, and hold the lock
+        connection.detach()
         deadline = time.monotonic() + patience
         while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({key})").scalar():
             if time.monotonic() >= deadline:

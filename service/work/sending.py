@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
 from service.dimse import statuses
 from service.dimse.statuses import Action, describe, what_to_do
-from service.errors import LmsSrError, OutcomeUnknown, PeerUnavailable, Permanent, Rejected
+from service.errors import LmsSrError, OutcomeUnknown, PeerUnavailable, Permanent, Rejected, TemplateError
 from service.flow.produce import CLASS_NAMES, Rendition
 from service.flow.retry import next_delay
 from service.model.events import StudyEvent
@@ -34,11 +36,15 @@ _MAX_FAULTS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
-    """One attempt: the row as it was before, its number, and whether an earlier attempt may have stored the object."""
+    """One attempt: the row as it was before, its number, and whether an earlier attempt may have stored the object.
+
+    ``absent``: the node says that it does not hold it. What it is still working on it does not hold yet, so that alone ends no doubt.
+    """
 
     row: OutboxRecord
     number: int
     in_doubt: bool
+    absent: bool = False
 
     @property
     def ids(self) -> dict[str, object]:
@@ -63,7 +69,7 @@ def send(services: Services, outbox_id: int, attempt: int) -> str:
         if there:
             return _sent(services, this, statuses.SUCCESS, "found there, the answer was lost")
         if there is False:
-            this = _Attempt(row=row, number=attempt, in_doubt=False)
+            this = replace(this, absent=True)
     return _store(services, node, this, part10)
 
 
@@ -86,14 +92,17 @@ def _store(services: Services, node: Node, this: _Attempt, part10: bytes) -> str
 def _answered(services: Services, node: Node, this: _Attempt, status: int, comment: str) -> str:
     if status == statuses.CLASS_NOT_SUPPORTED:
         return _other_class(services, node, this)
+    comment = "".join(c if c.isprintable() else "?" for c in comment)
     said = f"{describe(status)}{f': {comment}' if comment else ''}"
+    # what a status means that the standard does not know is the node's secret
+    doubt = this.in_doubt or statuses.row_of(status) is None
     match what_to_do(status, attempt=this.number):
         case Action.DELIVERED | Action.DELIVERED_WITH_WARNING:
             return _sent(services, this, status, comment if status != statuses.SUCCESS else "")
         case Action.RETRY:
-            return _failed(services, this, status, f"{node.name} answers {said}")
+            return _failed(services, this, status, f"{node.name} answers {said}", may_be_there=doubt)
         case Action.PARK:
-            return _parked(services, this, status, f"{node.name} answers {said}", may_be_there=this.in_doubt)
+            return _parked(services, this, status, f"{node.name} answers {said}", may_be_there=doubt)
 
 
 def _ask(services: Services, node: Node, this: _Attempt) -> bool | None:
@@ -110,9 +119,25 @@ def _ask(services: Services, node: Node, this: _Attempt) -> bool | None:
 # --- what is recorded ----------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _moving(services: Services, study_instance_uid: str) -> Iterator[Session]:
+    """Open a transaction in which the outbox of a study moves on, and the study with it.
+
+    A study that stands where its outbox says does so afterwards, too; one that waits for images or for composing, or that was parked
+    for another reason, stays where it is. The study is locked first, as everywhere, so that no two wait for each other.
+    """
+    with services.transaction() as session:
+        study = inbox.get_study(session, study_instance_uid, lock=True)
+        before = delivery.standing(outbox.for_study(session, study_instance_uid))
+        yield session
+        after = delivery.standing(outbox.for_study(session, study_instance_uid))
+        if study is not None and after is not None and study.state is before:
+            inbox.set_state(session, study_instance_uid, after)
+
+
 def _sent(services: Services, this: _Attempt, status: int, comment: str) -> str:
     row, now = this.row, services.now()
-    with services.transaction() as session:
+    with _moving(services, row.study_instance_uid) as session:
         if not outbox.record_sent(session, row.id, this.number, status=status, message=comment, at=now):
             return "overtaken"
         _tell(
@@ -123,16 +148,16 @@ def _sent(services: Services, this: _Attempt, status: int, comment: str) -> str:
             status=f"{status:04X}H",
             comment=f": {comment}" if comment else "",
         )
-        settle(session, row.study_instance_uid)
     _log.info("sent", extra={"ids": {**this.ids, "status": f"{status:04X}"}})
     return "sent"
 
 
-def _failed(services: Services, this: _Attempt, status: int | None, reason: str) -> str:
+def _failed(
+    services: Services, this: _Attempt, status: int | None, reason: str, *, may_be_there: bool | None = None
+) -> str:
     delay = next_delay(this.number, services.settings.outgoing, services.jitter())
-    return _again(
-        services, this, StudyEvent.SEND_FAILED, delay, status=status, reason=reason, may_be_there=this.in_doubt
-    )
+    doubt = this.in_doubt if may_be_there is None else may_be_there
+    return _again(services, this, StudyEvent.SEND_FAILED, delay, status=status, reason=reason, may_be_there=doubt)
 
 
 def _unknown(services: Services, this: _Attempt, reason: str) -> str:
@@ -154,10 +179,11 @@ def _again(
 ) -> str:
     row, now = this.row, services.now()
     due = now + dt.timedelta(seconds=delay)
-    with services.transaction() as session:
+    with _moving(services, row.study_instance_uid) as session:
         if not outbox.record_retry(
             session, row.id, this.number, status=status, message=reason, next_at=due, may_be_there=may_be_there
         ):
+            outbox.record_overtaken(session, row.id, this.number, status=status, may_be_there=may_be_there)
             return "overtaken"
         _tell(session, this, event, now, reason=reason, delay=f"{delay:.0f}")
         services.jobs.enqueue(session, jobs.send(row.id, this.number + 1, row.node), delay=delay)
@@ -167,13 +193,13 @@ def _again(
 
 def _parked(services: Services, this: _Attempt, status: int | None, reason: str, *, may_be_there: bool) -> str:
     row, now = this.row, services.now()
-    with services.transaction() as session:
+    with _moving(services, row.study_instance_uid) as session:
         if not outbox.record_parked(
             session, row.id, this.number, status=status, message=reason, may_be_there=may_be_there
         ):
+            outbox.record_overtaken(session, row.id, this.number, status=status, may_be_there=may_be_there)
             return "overtaken"
         _tell(session, this, StudyEvent.PARKED, now, reason=f"{row.kind} for {row.node}: {reason}")
-        settle(session, row.study_instance_uid)
     _log.error("send_parked", extra={"ids": this.ids})
     return "parked"
 
@@ -181,7 +207,7 @@ def _parked(services: Services, this: _Attempt, status: int | None, reason: str,
 def _other_class(services: Services, node: Node, this: _Attempt) -> str:
     """Learn which classes the node takes, and make the object again as one of them."""
     row, now = this.row, services.now()
-    if this.in_doubt:
+    if this.in_doubt and not this.absent:
         # made again it would have another UID, and might be the second one there
         reason = f"{node.name} does not take {CLASS_NAMES[row.sop_class_uid]} any more, and may hold the object from an earlier attempt"
         return _parked(services, this, statuses.CLASS_NOT_SUPPORTED, reason, may_be_there=True)
@@ -190,25 +216,35 @@ def _other_class(services: Services, node: Node, this: _Attempt) -> str:
     except PeerUnavailable as error:
         return _failed(services, this, error.status, str(error))
     except Permanent as error:
-        return _parked(services, this, None, str(error), may_be_there=False)
+        return _parked(services, this, None, str(error), may_be_there=this.in_doubt)
     with services.transaction() as session:
         outbox.learn(session, node.name, sorted(accepted), now)
     other = delivery.lesser_class(accepted, row.sop_class_uid)
     if other is None:
         names = ", ".join(CLASS_NAMES.values())
         reason = f"{node.name} takes none of {names}: allow one of them there, then 'lms-sr outbox retry {row.id}'"
-        return _parked(services, this, statuses.CLASS_NOT_SUPPORTED, reason, may_be_there=False)
+        return _parked(services, this, statuses.CLASS_NOT_SUPPORTED, reason, may_be_there=this.in_doubt)
     try:
         rendition = render_again(services, row, other)
-    except Permanent as error:
-        return _parked(services, this, None, str(error), may_be_there=False)
+    except (Permanent, TemplateError) as error:
+        return _parked(services, this, None, str(error), may_be_there=this.in_doubt)
     return _replaced(services, this, rendition)
 
 
 def _replaced(services: Services, this: _Attempt, rendition: Rendition) -> str:
     row, now = this.row, services.now()
-    with services.transaction() as session:
-        if not outbox.replace_rendition(session, row.id, this.number, rendition):
+    delay = 0.0
+    if this.number > 1 and delivery.is_step_up(row.sop_class_uid, rendition.sop_class_uid):
+        # a node that takes this today and that tomorrow (two of them behind one address, say) must not be tried without a pause
+        delay = next_delay(this.number, services.settings.outgoing, services.jitter())
+    with _moving(services, row.study_instance_uid) as session:
+        # made for another node at this very moment: one UID, one content
+        rendition = outbox.frozen(session, row, rendition.sop_class_uid) or rendition
+        due = now + dt.timedelta(seconds=delay)
+        if not outbox.replace_rendition(session, row.id, this.number, rendition, next_at=due):
+            outbox.record_overtaken(
+                session, row.id, this.number, status=statuses.CLASS_NOT_SUPPORTED, may_be_there=this.in_doubt
+            )
             return "overtaken"
         _tell(
             session,
@@ -218,7 +254,7 @@ def _replaced(services: Services, this: _Attempt, rendition: Rendition) -> str:
             old_class=CLASS_NAMES[row.sop_class_uid],
             new_class=CLASS_NAMES[rendition.sop_class_uid],
         )
-        services.jobs.enqueue(session, jobs.send(row.id, this.number + 1, row.node))
+        services.jobs.enqueue(session, jobs.send(row.id, this.number + 1, row.node), delay=delay)
     _log.info("class_changed", extra={"ids": this.ids})
     return "class changed"
 
@@ -227,14 +263,6 @@ def _tell(session: Session, this: _Attempt, event: StudyEvent, at: dt.datetime, 
     row = this.row
     known = {"kind": row.kind, "node": row.node, "attempt": this.number}
     events.append(session, row.study_instance_uid, event, at, **known, **data)
-
-
-def settle(session: Session, study_instance_uid: str) -> None:
-    """Let the study stand where its outbox says, unless it waits for images or for composing."""
-    study = inbox.get_study(session, study_instance_uid, lock=True)
-    state = delivery.standing(outbox.for_study(session, study_instance_uid))
-    if study is not None and state is not None and study.state in delivery.AFTER_COMPOSING:
-        inbox.set_state(session, study_instance_uid, state)
 
 
 def after_fault(services: Services, outbox_id: int, attempt: int) -> None:
@@ -256,24 +284,29 @@ def after_fault(services: Services, outbox_id: int, attempt: int) -> None:
 
 def retry(services: Services, outbox_id: int) -> OutboxRecord | None:
     """Send a parked or waiting object now; None where there is no such row, or it needs no sending."""
-    with services.transaction() as session:
+    with services.reading() as session:
+        known = outbox.get(session, outbox_id)
+    if known is None:
+        return None
+    with _moving(services, known.study_instance_uid) as session:
         row = outbox.requeue(session, outbox_id, services.now())
         if row is None:
             return None
         events.append(session, row.study_instance_uid, StudyEvent.RETRIED, services.now(), kind=row.kind)
         services.jobs.enqueue(session, jobs.send(row.id, row.attempt + 1, row.node))
-        settle(session, row.study_instance_uid)
         return row
 
 
-def park(services: Services, outbox_id: int, reason: str) -> OutboxRecord | None:
-    """Stop sending a waiting object; None where there is no such row, or it does not wait."""
-    with services.transaction() as session:
-        if not outbox.park(session, outbox_id, reason):
-            return None
+def park(services: Services, outbox_id: int, reason: str, *, attempt: int | None = None) -> OutboxRecord | None:
+    """Stop sending a waiting object; None where there is no such row, it does not wait, or not for ``attempt``."""
+    with services.reading() as session:
+        known = outbox.get(session, outbox_id)
+    if known is None:
+        return None
+    with _moving(services, known.study_instance_uid) as session:
         row = outbox.get(session, outbox_id)
-        if row is not None:
-            said = f"{row.kind} for {row.node}: {reason}"
-            events.append(session, row.study_instance_uid, StudyEvent.PARKED, services.now(), reason=said)
-            settle(session, row.study_instance_uid)
-        return row
+        if row is None or attempt not in {None, row.attempt + 1} or not outbox.park(session, outbox_id, reason):
+            return None
+        said = f"{row.kind} for {row.node}: {reason}"
+        events.append(session, row.study_instance_uid, StudyEvent.PARKED, services.now(), reason=said)
+        return outbox.get(session, outbox_id)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from service.model.events import StudyEvent, StudyState
 from service.store import events, inbox
-from service.work import jobs, sending
+from service.work import issuing, jobs, sending
 from service.work.services import Services
 
 _log = logging.getLogger("lms_sr.sweep")
@@ -61,15 +61,21 @@ def sweep(services: Services, history: History, hour: int) -> str:
 
 def _show(services: Services, workflow: str) -> None:
     """Park what a workflow left undone; its id says what it was about (`service.work.jobs`)."""
-    kind, _, rest = workflow.partition(":")
-    subject = rest.partition(":")[0]
+    kind, subject, number, *_ = *workflow.split(":"), "", ""
     reason = f"the workflow {workflow} ended with an error: see the log"
     _log.error("workflow_failed", extra={"ids": {"workflow": workflow}})
-    if kind == jobs.SEND and subject.isdigit():
-        sending.park(services, int(subject), reason)
+    if kind == jobs.SEND and subject.isdigit() and number.isdigit():
+        # where the row has moved on, by hand, what failed is over
+        sending.park(services, int(subject), reason, attempt=int(number))
     elif kind in {jobs.COMPLETE, jobs.COMPOSE}:
         with services.transaction() as session:
-            if inbox.get_study(session, subject) is not None:
+            study = inbox.get_study(session, subject, lock=True)
+            if study is None or str(study.revision) != number:
+                return
+            if study.state in {StudyState.RECEIVED, StudyState.COMPLETE}:
                 inbox.set_state(session, subject, StudyState.PARKED)
                 inbox.set_flag(session, subject, reason)
                 events.append(session, subject, StudyEvent.PARKED, services.now(), reason=reason)
+            else:
+                # a further run, by hand: what was there before stands
+                issuing.flag(services, session, subject, reason)

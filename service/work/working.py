@@ -11,7 +11,6 @@ from sqlalchemy.exc import DBAPIError
 
 from service.clock import SystemClock
 from service.flow import triage
-from service.store import inbox
 from service.store.engine import make_engine
 from service.work import completing, composing, database, jobs, sending, sweeping
 from service.work.engine import DbosJobs, Runner
@@ -27,6 +26,12 @@ _log = logging.getLogger("lms_sr.work")
 
 #: a step that failed by a fault of the code is tried again after so long
 _FAULT_SECONDS = 10.0
+#: a database that says no, but answers, is asked again after so long
+_PAUSE_SECONDS = 1.0
+
+
+class WorkflowFailed(Exception):
+    """A step failed, and so did asking for it again. Without a text, since the engine keeps it; the log says what happened."""
 
 
 def work(order: Order, announce: Callable[[Ready], None], stop: threading.Event) -> None:
@@ -80,7 +85,10 @@ def work(order: Order, announce: Callable[[Ready], None], stop: threading.Event)
 
 
 def workflows(services: Services, history: sweeping.History, stop: threading.Event) -> dict[str, Callable[..., str]]:
-    """Return what the engine runs: name → function of ids and numbers. None of them raises: the engine would not try again."""
+    """Return what the engine runs: name → function of ids and numbers.
+
+    None of them raises (but see `WorkflowFailed`): the engine would not try again.
+    """
 
     def complete(study_instance_uid: str, revision: int, step: int) -> str:
         def later() -> None:
@@ -99,10 +107,9 @@ def workflows(services: Services, history: sweeping.History, stop: threading.Eve
     def compose(study_instance_uid: str, revision: int, by_hand: bool) -> str:
         def later() -> None:
             # the crash counter of the study ends this
+            run = jobs.run_at("fault", services.now())
             with services.transaction() as session:
-                study = inbox.get_study(session, study_instance_uid)
-                count = study.crashes if study else 0
-                again = jobs.compose(study_instance_uid, revision, run=f"fault-{count}", by_hand=by_hand)
+                again = jobs.compose(study_instance_uid, revision, run=run, by_hand=by_hand)
                 services.jobs.enqueue(session, again, delay=_FAULT_SECONDS)
 
         return _guarded(
@@ -124,8 +131,9 @@ def workflows(services: Services, history: sweeping.History, stop: threading.Eve
 
     def sweep(hour: int) -> str:
         def later() -> None:
+            run = jobs.run_at("fault", services.now())
             with services.transaction() as session:
-                services.jobs.enqueue(session, jobs.sweep(hour + 1), delay=_FAULT_SECONDS)
+                services.jobs.enqueue(session, jobs.sweep(hour, run=run), delay=_FAULT_SECONDS)
 
         return _guarded(services, stop, jobs.SWEEP, lambda: sweeping.sweep(services, history, hour), later)
 
@@ -135,19 +143,37 @@ def workflows(services: Services, history: sweeping.History, stop: threading.Eve
 def _guarded(
     services: Services, stop: threading.Event, name: str, step: Callable[[], str], later: Callable[[], None]
 ) -> str:
-    """Run a step; a fault of the code is logged and the step asked for once more, a database that is away is waited for."""
+    """Run a step; a fault of the code is logged and the step asked for once more, a database that is away is waited for.
+
+    Raises
+    ------
+    WorkflowFailed
+        Not even that could be asked for: then the engine has to know, so that the sweep shows it to a person.
+    """
+
+    def ask_again() -> str:
+        later()
+        return "failed"
+
+    doing = step
     while True:
         try:
-            return step()
-        except DBAPIError as error:
-            # every step records in a transaction or not at all, so that it may be run again
-            _log.warning("step_waits_for_database", extra={"ids": {"step": name, "error": type(error).__name__}})
-            database.wait_for(services.engine, stop=stop)
-            if stop.wait(1.0):
-                # this process ends within seconds: what did not end is found again by the engine at the next start, which an
-                # exception would prevent
-                threading.Event().wait(GRACE_SECONDS)
-        except Exception:  # noqa: BLE001 - the edge of a workflow
+            return doing()
+        except Exception as error:  # noqa: BLE001 - the edge of a workflow
+            if isinstance(error, DBAPIError) and database.is_away(error):
+                _wait_for_database(services, stop, name, error)
+                continue
             _log.exception("step_failed", extra={"ids": {"step": name}})
-            later()
-            return "failed"
+            if doing is ask_again:
+                raise WorkflowFailed from None
+            doing = ask_again
+
+
+def _wait_for_database(services: Services, stop: threading.Event, name: str, error: DBAPIError) -> None:
+    """Wait until it answers; every step records in a transaction or not at all, so that it may be run again then."""
+    _log.warning("step_waits_for_database", extra={"ids": {"step": name, "error": type(error).__name__}})
+    database.wait_for(services.engine, stop=stop)
+    if stop.wait(_PAUSE_SECONDS):
+        # this process ends within seconds: what did not end is found again by the engine at the next start, which an
+        # exception would prevent
+        threading.Event().wait(GRACE_SECONDS)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy.engine import make_url
 from service.store import schema
 from service.store.engine import make_engine
 from tests import postgres
+from tests.integration.world import World
 
 _numbers = itertools.count()
 
@@ -39,6 +41,18 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
+
+
+@pytest.fixture
+def make_world(engine: Engine, tmp_path: Path) -> Callable[..., World]:
+    """Return what makes an installation with some nodes and settings."""
+    return partial(World.make, engine, tmp_path)
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    """Return an installation that knows one PACS, which can be asked and takes reports."""
+    return make_world()
 
 
 @pytest.fixture

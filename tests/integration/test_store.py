@@ -111,7 +111,6 @@ class TestInbox:
         assert [s.study_instance_uid for s in inbox.list_studies(session, state=StudyState.RECEIVED)] == [b.STUDY_UID]
         assert inbox.list_studies(session, state=StudyState.SENT) == ()
         assert inbox.count_states(session) == {StudyState.RECEIVED: 1}
-        assert [s.study_instance_uid for s in inbox.unfinished(session)] == [b.STUDY_UID]
         assert inbox.known_paths(session) == {"2/1"}
         assert inbox.instance_uids(session, b.STUDY_UID) == {b.instance(2, 1).sop_instance_uid}
         assert inbox.get_study(session, "1.2.3") is None
@@ -183,6 +182,13 @@ class TestRegistry:
         found = registry.prior(session, "P-1", "HOSPITAL", "1.2.3.5")
         assert (found.study_instance_uid, found.study_date, found.signed) == ("1.2.3.4", "20260401", False)
         assert [le.tracking_id for le in found.lesions] == ["LMS-T1", "LMS-T1"]
+
+    def test_a_later_study_is_no_comparison(self, session):
+        register(session)
+        register(session, b.study(study_instance_uid="1.2.3.4", date="20260401"))
+        assert registry.prior(session, "P-1", "HOSPITAL", "1.2.3.5", "20260331").study_instance_uid == b.STUDY_UID
+        assert registry.prior(session, "P-1", "HOSPITAL", "1.2.3.5", "20260401").study_instance_uid == "1.2.3.4"
+        assert registry.prior(session, "P-1", "HOSPITAL", "1.2.3.5", "20200101") is None
 
     def test_the_same_identifier_of_another_issuer_is_another_patient(self, session):
         register(session)
@@ -264,7 +270,15 @@ class TestOutbox:
         assert not outbox.record_retry(session, row, 2, status=None, message="late", next_at=NOW, may_be_there=False)
         assert outbox.park(session, row, "by hand")
         assert not outbox.park(session, row, "by hand")
-        assert outbox.record_sent(session, row, 3, status=0, message="", at=NOW) is False
+
+    def test_what_arrived_although_it_was_parked_meanwhile_counts_as_sent(self, session, row):
+        assert outbox.begin(session, row, 1)
+        assert outbox.park(session, row, "by hand")
+        assert outbox.record_overtaken(session, row, 1, status=0xA700, may_be_there=False)
+        parked = outbox.get(session, row)
+        assert (parked.state, parked.last_message, parked.may_be_there) == (OutboxState.PARKED, "by hand", False)
+        assert outbox.record_sent(session, row, 2, status=0, message="", at=NOW)
+        assert outbox.get(session, row).state is OutboxState.SENT
 
     def test_a_newer_version_takes_older_ones_out_of_the_queue(self, session, row):
         assert outbox.record_sent(session, row, 1, status=0, message="", at=NOW)

@@ -1,0 +1,24 @@
+"""Which documents an SR says that it replaces (Predecessor Documents Sequence, PS3.3 C.17.2)."""
+
+from __future__ import annotations
+
+import io
+
+from pydicom import dcmread
+
+from service.model.measurement import Reference
+
+
+def predecessors(part10: bytes) -> tuple[Reference, ...]:
+    """Return what stands in an SR of ours as its predecessors, in the order of the file."""
+    ds = dcmread(io.BytesIO(part10), specific_tags=["PredecessorDocumentsSequence"])
+    return tuple(
+        Reference(
+            sop_class_uid=str(sop.ReferencedSOPClassUID),
+            sop_instance_uid=str(sop.ReferencedSOPInstanceUID),
+            series_instance_uid=str(series.SeriesInstanceUID),
+        )
+        for study in ds.get("PredecessorDocumentsSequence") or ()
+        for series in study.get("ReferencedSeriesSequence") or ()
+        for sop in series.get("ReferencedSOPSequence") or ()
+    )
