@@ -61,7 +61,7 @@ def commands() -> str:
 
     rows = []
     for path, command in walk(get_command(app), "lms-sr"):
-        arguments = [p.human_readable_name for p in command.params if p.param_type_name == "argument"]
+        arguments = [_argument(p) for p in command.params if p.param_type_name == "argument"]
         options = [f"`{p.opts[0]}`" for p in command.params if p.param_type_name == "option" and not p.hidden]
         purpose = inspect.cleandoc(command.help or "").split("\n\n")[0].replace("\n", " ")
         rows.append([f"`{' '.join([path, *arguments])}`", purpose, ", ".join(sorted(options))])
@@ -126,9 +126,16 @@ def main() -> int:
     return 0
 
 
+def _argument(parameter: Any) -> str:
+    name = str(parameter.name).rstrip("_").upper()
+    shown = f"{name}..." if parameter.nargs == -1 else name
+    return shown if parameter.required else f"[{shown}]"
+
+
 def _sentence(event: StudyEvent) -> str:
     # what stands in braces is a value that the event carries
-    return re.sub(r"\{(\w+)\}", lambda value: f"*{value[1].replace('_', ' ')}*", SENTENCES[event])
+    apart = SENTENCES[event].replace("}{", "} {")
+    return re.sub(r"\{(\w+)\}", lambda value: f"*{value[1].replace('_', ' ')}*", apart)
 
 
 def _first_line(thing: type[Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
 from sqlalchemy import Engine
@@ -20,7 +21,7 @@ from service.model.events import StudyState, tell
 from service.model.report import CompletionFlag, VerificationFlag
 from service.settings import Settings
 from service.store import csvout, events, inbox, outbox, registry, schema
-from service.store.engine import make_engine
+from service.store.engine import make_engine, parse_url
 from service.store.inbox import StudyRecord
 from service.store.outbox import OutboxRecord, OutboxState
 from service.store.registry import CaseSummary, ReportRecord
@@ -72,14 +73,27 @@ def database(settings: Settings) -> Iterator[Engine]:
     Raises
     ------
     ConfigurationError
-        It does not answer, or its schema is not the one of this version.
+        It is not there, does not answer, or its schema is not the one of this version.
     """
-    engine = make_engine(settings.database.url.get_secret_value())
+    url = settings.database.url.get_secret_value()
+    _must_exist(url)
+    engine = make_engine(url)
     try:
         schema.verify(engine)
         yield engine
     finally:
         engine.dispose()
+
+
+def _must_exist(url: str) -> None:
+    """See that a command does not make an empty database where it was told of the wrong one."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database and not Path(parsed.database).exists():
+        msg = (
+            f"there is no database {Path(parsed.database).absolute()}: name the service's settings with --config, "
+            "or make it with 'lms-sr db upgrade' or 'lms-sr serve'"
+        )
+        raise ConfigurationError(msg)
 
 
 @contextmanager

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from service.errors import InputError
 from service.flow.produce import COMPREHENSIVE_SR, Options, produce, renditions
 from service.measure.segments import measure_study
 from service.model.measurement import SegmentMeasurements
 from service.model.report_json import to_json
-from service.read.folder import read_folder
+from service.read.folder import Folder, read_folder
 from service.settings import Settings
 from service.sr import gate, render
 from service.sr.companion import Profile
@@ -27,6 +30,19 @@ _INSTALLATION = "offline"
 _FILES = {"report": "report.dcm", "companion": "measurements.dcm"}
 _CONTENT = "report.json"
 _TITLES = {"126000": "companion", "126001": "report"}
+#: what pydicom raises for bytes that make no sense
+_BROKEN = (
+    InvalidDicomError,
+    BytesLengthException,
+    ValueError,
+    EOFError,
+    struct.error,
+    NotImplementedError,
+    AttributeError,
+    TypeError,
+    KeyError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +83,7 @@ def compose(
     GateError
         A report failed a check; nothing of it was written.
     """
-    found = read_folder(folder, default_issuer=settings.site.issuer)
-    if not found.studies:
-        why = f" ({found.refused[0]})" if found.refused else ""
-        msg = f"{folder} holds no DICOM file that can be read{why}"
-        raise InputError(msg)
+    found = _read(settings, folder)
     options = Options(
         installation=_INSTALLATION,
         template=template,
@@ -87,6 +99,15 @@ def compose(
         contents = {_FILES[r.kind]: r.part10 for r in made} | {_CONTENT: to_json(produced.report).encode()}
         composed.append(Composed(study_instance_uid=study.study_instance_uid, files=_write(place, contents)))
     return FolderComposed(studies=tuple(composed), refused=found.refused)
+
+
+def _read(settings: Settings, folder: Path) -> Folder:
+    found = read_folder(folder, default_issuer=settings.site.issuer)
+    if not found.studies:
+        why = f" ({found.refused[0]})" if found.refused else ""
+        msg = f"{folder} holds no DICOM file that can be read{why}"
+        raise InputError(msg)
+    return found
 
 
 def _write(place: Path, contents: dict[str, bytes]) -> tuple[Path, ...]:
@@ -109,9 +130,9 @@ def measure(settings: Settings, folder: Path) -> tuple[SegmentMeasurements, ...]
     Raises
     ------
     InputError
-        ``folder`` is none.
+        ``folder`` is none, or holds no DICOM file.
     """
-    found = read_folder(folder, default_issuer=settings.site.issuer)
+    found = _read(settings, folder)
     return tuple(m for s in found.studies for m in measure_study(s, found.open_file, every_segment=True))
 
 
@@ -128,13 +149,30 @@ def open_sr(path: Path) -> Dataset:
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror or 'it ends too early'}"
         raise InputError(msg) from error
-    except (InvalidDicomError, ValueError, EOFError) as error:
+    except _BROKEN as error:
         msg = f"{path} is no DICOM file: {type(error).__name__}"
+        raise InputError(msg) from error
+    try:
+        # sequences are read when they are looked at
+        for _ in ds.iterall():
+            pass
+    except (OSError, *_BROKEN) as error:
+        msg = f"{path} is damaged: {type(error).__name__} while its elements were read"
         raise InputError(msg) from error
     if ds.get("ValueType") != "CONTAINER":
         msg = f"{path} is no SR document"
         raise InputError(msg)
     return ds
+
+
+@contextmanager
+def _structure(path: Path) -> Iterator[None]:
+    """Say of a document in which a value stands where another kind of value has to that it is damaged."""
+    try:
+        yield
+    except (AttributeError, TypeError, KeyError, IndexError, ValueError) as error:
+        msg = f"{path} is damaged: {type(error).__name__} while its content was read"
+        raise InputError(msg) from error
 
 
 def show(path: Path, form: str) -> str:
@@ -146,7 +184,8 @@ def show(path: Path, form: str) -> str:
         As `open_sr`.
     """
     ds = open_sr(path)
-    return render.as_html(ds) if form == "html" else render.as_text(ds)
+    with _structure(path):
+        return render.as_html(ds) if form == "html" else render.as_text(ds)
 
 
 def problems_of(path: Path) -> tuple[str, ...]:
@@ -158,13 +197,14 @@ def problems_of(path: Path) -> tuple[str, ...]:
         As `open_sr`.
     """
     ds = open_sr(path)
-    title = str(next(iter(ds.get("ConceptNameCodeSequence") or ()), Dataset()).get("CodeValue", ""))
-    problems = gate.document_problems(ds)
-    kind = _TITLES.get(title)
-    if kind == "companion":
-        problems += gate.companion_problems(ds)
-    elif kind == "report":
-        problems += _unreadable(ds)
+    with _structure(path):
+        title = str(next(iter(ds.get("ConceptNameCodeSequence") or ()), Dataset()).get("CodeValue", ""))
+        problems = gate.document_problems(ds)
+        kind = _TITLES.get(title)
+        if kind == "companion":
+            problems += gate.companion_problems(ds)
+        elif kind == "report":
+            problems += _unreadable(ds)
     return tuple(dict.fromkeys(problems))
 
 

@@ -12,7 +12,7 @@ import typer
 
 from service import __version__, configuration
 from service.cli import files, stores
-from service.cli.common import NO, WRONG, AsJson, Config, complain, load, say, say_json, table
+from service.cli.common import NO, WRONG, AsJson, Config, complain, load, quiet, say, say_json, table
 from service.errors import ConfigurationError, LmsSrError, TemplateError
 from service.model.events import StudyState
 from service.settings import Node, Settings
@@ -28,6 +28,9 @@ app = typer.Typer(
 )
 files.add_to(app)
 stores.add_to(app)
+
+#: where our packages lie: a fault is told by the last place of ours, not by a place in a library
+_OURS = Path(__file__).resolve().parents[1]
 
 Study = Annotated[str, typer.Argument(help="Study Instance UID.", show_default=False)]
 Accession = Annotated[
@@ -52,7 +55,9 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the edge of the process: its text may quote a header, so only its place is shown
         if os.environ.get("LMS_SR_DEBUG"):
             traceback.print_exc()
-        last = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [f for f in frames if Path(f.filename).is_relative_to(_OURS)]
+        last = (ours or frames)[-1]
         complain(
             f"a fault of the program: {type(error).__name__} at {Path(last.filename).name}:{last.lineno}; "
             "set LMS_SR_DEBUG=1 to see the trace, which may quote patients' data"
@@ -68,11 +73,12 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback has seen it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """DICOM structured reports for leiomyosarcoma."""
+    quiet()
 
 
 # --- running -------------------------------------------------------------------------------------------------------------

@@ -6,9 +6,11 @@ import dataclasses
 import datetime as dt
 import enum
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,9 +37,15 @@ def load(config: Path | None) -> Settings:
     ConfigurationError
         A line for every problem.
     """
-    # libraries must not write into a command's output, and least of all a patient's name
-    logs.set_up(Log(level="error"))
     return configuration.load(config, os.environ)
+
+
+def quiet() -> None:
+    """Keep libraries from writing into a command's output, and least of all a patient's name."""
+    logs.set_up(Log(level="error"))
+    # some libraries set a level of their own
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.ERROR)
 
 
 def say(text: str = "") -> None:
@@ -53,20 +61,28 @@ def say_json(value: object) -> None:
 def plain(value: object) -> Any:
     """Return a value as JSON knows it."""
     match value:
-        case enum.Enum():
-            return value.value
-        case dt.datetime():
-            return value.isoformat()
-        case Path():
-            return str(value)
-        case bytes():
-            return None
         case Mapping():
             return {str(plain(k)): plain(v) for k, v in value.items()}
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         case list() | tuple() | set() | frozenset():
             return [plain(v) for v in value]
+        case _:
+            return _scalar(value)
+
+
+def _scalar(value: object) -> Any:
+    match value:
+        case enum.Enum():
+            return value.value
+        case dt.datetime():
+            return value.isoformat()
+        case Path():
+            return str(value)
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
+        case bytes():
+            return None
         case _:
             return value
 

@@ -110,7 +110,8 @@ def measure(folder: Folder, config: Config = None, as_json: AsJson = False) -> N
         say(listing.to_json(found))
         return
     for segment in found:
-        say(f"segment {segment.segment} '{segment.label}'{f' ({segment.role})' if segment.role else ''}")
+        role = f" ({segment.role})" if segment.role else ""
+        say(f"segment {segment.segment} '{segment.label}'{role} of {segment.source.sop_instance_uid}")
         rows = [(f"  {m.name}", f"{m.value:.2f}", m.unit, m.derivation, m.method) for m in segment.measurements]
         if rows:
             say(table(("  what", "value", "unit", "derivation", "method"), rows))

@@ -206,6 +206,8 @@ def export(
             raise ConfigurationError(msg)
         composition.export(settings, sys.stdout, wide=wide)
         return
+    with composition.database(settings):
+        pass  # a database that cannot be read must not cost the file of yesterday
     try:
         with out.open("w", encoding="utf-8", newline="") as stream:
             rows = composition.export(settings, stream, wide=wide)

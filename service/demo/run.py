@@ -97,11 +97,12 @@ def run(out: Path | None = None, *, as_json: bool = False, phantom: Phantom | No
             )
             told("waiting for the report in the PACS")
             returned = pacs.wait(lambda: len(pacs.reports(patient.study_instance_uid)) > 1, _PATIENCE)
-            _wait_until_recorded(settings, patient.study_instance_uid)
-        story = app.explain(settings, patient.study_instance_uid)
+            if returned:
+                _wait_until_recorded(settings, patient.study_instance_uid)
+        story = _story(settings, patient.study_instance_uid)
         report = _report_in(pacs, patient.study_instance_uid)
         if not returned or report is None:
-            told("no report came back; this is what happened:")
+            told(f"no report came back; this is what happened, and {folder / 'lms-sr.log'} says more:")
             print("\n".join(story), file=sys.stderr)
             return 1
         told("the report is back in the PACS")
@@ -118,6 +119,13 @@ def _settings(folder: Path, pacs: StandInPacs) -> Settings:
         completion=Completion(confirmed_quiet_seconds=2, quiet_seconds=20),
         nodes=(pacs.node(),),
     )
+
+
+def _story(settings: Settings, study: str) -> tuple[str, ...]:
+    try:
+        return app.explain(settings, study)
+    except InputError as error:
+        return (str(error),)
 
 
 def _wait_until_recorded(settings: Settings, study: str, seconds: float = 10.0) -> None:

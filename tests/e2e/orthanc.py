@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import time
@@ -11,11 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
 from tests.helpers import dcmtk_environment, free_port, real_dcmtk, require
 
+#: all of a study, our own reports too, each time that it grows stable; Lua's SendToModality knows instances only
 FORWARD = """
 function OnStableStudy(study, tags, metadata)
-  SendToModality(study, 'lms-sr')
+  RestApiPost('/modalities/lms-sr/store', DumpJson({ Resources = { study }, Synchronous = false }, true))
 end
 """
 
@@ -32,6 +37,41 @@ class Orthanc:
         """Return the JSON of a REST resource."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=10) as answer:
             return json.load(answer)
+
+    def post(self, path: str, body: str) -> Any:
+        """Send text to a REST resource, and return its answer's JSON."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", body.encode(), timeout=60) as answer:
+            return json.load(answer)
+
+    def forward(self, study: str) -> None:
+        """Forward a study, by its Study Instance UID, to the service once more, and wait until all of it is sent."""
+        self.post("/modalities/lms-sr/store", self._study(study))
+
+    def forwards(self, study: str) -> int:
+        """Return how often a study was forwarded to its end."""
+        ours = self._study(study)
+        return sum(
+            job["Type"] == "DicomModalityStore"
+            and job["State"] == "Success"
+            and ours in job["Content"].get("ParentResources", ())
+            for job in self.get("/jobs?expand")
+        )
+
+    def count(self, study: str) -> int:
+        """Return how many instances it holds of a study."""
+        return len(self.get(f"/studies/{self._study(study)}/instances"))
+
+    def documents(self, study: str) -> list[Dataset]:
+        """Return the objects of this study that carry a description of ours, by series and instance number."""
+        found = []
+        for series in self.get(f"/studies/{self._study(study)}/series"):
+            if series["MainDicomTags"].get("SeriesDescription") in {"LMS report", "LMS measurements"}:
+                found += [dcmread(io.BytesIO(self.file(identifier))) for identifier in series["Instances"]]
+        return sorted(found, key=lambda ds: (ds.SeriesNumber, ds.InstanceNumber))
+
+    def _study(self, uid: str) -> str:
+        (found,) = self.post("/tools/lookup", uid)
+        return str(found["ID"])
 
     def file(self, instance: str) -> bytes:
         """Return the DICOM file of an instance, by Orthanc's identifier."""
@@ -113,12 +153,9 @@ def running(
             _wait_until_up(pacs)
             yield pacs
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
+            # asked to end it takes four seconds, and what it holds goes with the test
+            process.kill()
+            process.wait(10)
 
 
 def _wait_until_up(pacs: Orthanc, seconds: float = 20) -> None:
