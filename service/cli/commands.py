@@ -94,6 +94,7 @@ def serve(
     slot: Annotated[
         int, typer.Option("--slot", min=0, help="Tells several 'work' processes over one database apart.")
     ] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Log as JSON, whatever [log] format says.")] = False,
     any_port: Annotated[bool, typer.Option("--any-port", hidden=True, help="Listen where the system chooses.")] = False,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C.
@@ -105,7 +106,10 @@ def serve(
     from service.work.handover import ROLES
     from service.work.supervisor import serve as run
 
-    raise typer.Exit(run(load(config), tuple(role) if role else ROLES, slot=slot, any_port=any_port))
+    settings = load(config)
+    if as_json:
+        settings = settings.model_copy(update={"log": settings.log.model_copy(update={"format": "json"})})
+    raise typer.Exit(run(settings, tuple(role) if role else ROLES, slot=slot, any_port=any_port))
 
 
 @app.command()

@@ -56,7 +56,7 @@ class ServiceProcess:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self._config, self._log, self._roles, self._any_port = config, log, roles, any_port
-        self._environ = {**os.environ, **(environ or {}), "LMS_SR_LOG__FORMAT": "json"}
+        self._environ = {**os.environ, **(environ or {})}
         self._ready = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
@@ -92,7 +92,7 @@ class ServiceProcess:
             It ended, or was not ready in time; the message has the end of its log.
         """
         self._ready.clear()
-        command = [sys.executable, "-m", "service.cli", "serve", "--config", str(self._config)]
+        command = [sys.executable, "-m", "service.cli", "serve", "--json", "--config", str(self._config)]
         command += [word for role in self._roles for word in ("--role", role)]
         if self._any_port:
             command.append("--any-port")
