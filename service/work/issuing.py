@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ from service.flow import produce as making
 from service.flow import triage
 from service.flow.produce import Kind, Options, Produced, Rendition
 from service.model.events import StudyEvent, StudyState
-from service.model.study import Instance, Study
+from service.model.study import Study
 from service.read.normalise import normalise
 from service.read.predecessors import predecessors
 from service.settings import Node
@@ -27,6 +26,7 @@ from service.store.outbox import OutboxRecord
 from service.store.registry import ReportRecord
 from service.work import delivery, jobs
 from service.work.completing import BY_HAND
+from service.work.edits import edits_in, named_and_settled
 from service.work.services import Services
 from sr_templates.questions import completeness
 
@@ -97,8 +97,8 @@ def issue(services: Services, known: Known, decision: triage.Decision, produced:
         reason = f"no node takes the report: [[nodes]] knows no port of the sender '{record.calling_ae}', and no node has reports = true"
         raise GateError((reason,))
     targets = tuple(_target(services, node) for node in nodes)
-    edits = edits_in(services, known, produced.options, nodes)
-    named, settled = _named(services, record.study_instance_uid) if any(edits.values()) else (_NOTHING, _NOTHING)
+    edits = edits_in(services, known.study, produced.options, nodes)
+    named, settled = named_and_settled(services, record.study_instance_uid, edits)
     if any(f.sop_instance_uid not in named for members in edits.values() for f in members) and not by_hand:
         reason = (
             "somebody saved into the series of our reports: nothing is issued over it by itself; "
@@ -150,23 +150,6 @@ def _other_problems(produced: Produced, services: Services) -> tuple[str, ...]:
     return ()
 
 
-_NOTHING: frozenset[str] = frozenset()
-
-
-def _named(services: Services, study_instance_uid: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return what our versions name as predecessors, and of that, what a version names that has arrived wherever it was to go.
-
-    An edit that a version names was decided on by a person, and needs no second decision; it is named again until it is replaced.
-    """
-    with services.reading() as session:
-        rows = outbox.for_study(session, study_instance_uid)
-        contents = {r.id: outbox.content(session, r.id) for r in rows}
-    waiting = {(r.version, r.kind) for r in rows if r.state not in delivery.DELIVERED}
-    by_row = {r: {p.sop_instance_uid for p in predecessors(contents[r.id])} for r in rows}
-    settled = {uid for r, uids in by_row.items() if (r.version, r.kind) not in waiting for uid in uids}
-    return frozenset(uid for uids in by_row.values() for uid in uids), frozenset(settled)
-
-
 def _target(services: Services, node: Node) -> _Target:
     with services.reading() as session:
         accepted = outbox.accepted(session, node.name)
@@ -186,42 +169,6 @@ def _learn(services: Services, node: Node) -> frozenset[str] | None:
     with services.transaction() as session:
         outbox.learn(session, node.name, sorted(accepted), services.now())
     return accepted
-
-
-def edits_in(
-    services: Services, known: Known, options: Options, nodes: tuple[Node, ...]
-) -> Mapping[Kind, tuple[Found, ...]]:
-    """Return what stands in the series of our reports and is not ours: at the nodes, and among what arrived."""
-    uid = known.record.study_instance_uid
-    series = {making.series_uid(options, uid, kind): kind for kind in making.KINDS}
-    found: dict[Kind, dict[str, Found]] = defaultdict(dict)
-    for node in nodes:
-        if not node.query:
-            continue
-        try:
-            there = services.peers.reports_at(node, uid, sorted(series))
-        except LmsSrError as error:
-            # the registry knows our versions; what a reader saved meanwhile is met at the next revision
-            ids = {"study": uid, "node": node.name, "error": type(error).__name__}
-            _log.warning("earlier_reports_not_asked", extra={"ids": ids})
-            continue
-        for one in there:
-            found[series[one.series_instance_uid]][one.sop_instance_uid] = one
-    for instance in known.study.instances:
-        kind = series.get(instance.series_instance_uid)
-        if kind is not None:
-            found[kind].setdefault(instance.sop_instance_uid, _found(instance))
-    return {k: tuple(f for uid, f in sorted(v.items()) if uid not in known.ours) for k, v in found.items()}
-
-
-def _found(instance: Instance) -> Found:
-    number = next(iter(instance.numbers("InstanceNumber")), None)
-    return Found(
-        series_instance_uid=instance.series_instance_uid,
-        sop_instance_uid=instance.sop_instance_uid,
-        sop_class_uid=instance.sop_class_uid,
-        instance_number=int(number) if number is not None else None,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
