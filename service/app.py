@@ -19,6 +19,7 @@ from service.errors import ConfigurationError, InputError
 from service.flow import triage
 from service.model.events import StudyState, tell
 from service.model.report import CompletionFlag, VerificationFlag
+from service.model.report_json import to_json
 from service.settings import Settings
 from service.store import csvout, events, inbox, outbox, registry, schema
 from service.store.engine import make_engine, parse_url
@@ -317,8 +318,6 @@ def registered(settings: Settings, study: str) -> RegisteredReport:
     InputError
         The registry has none.
     """
-    from service.model.report_json import to_json  # noqa: PLC0415
-
     with reading(settings) as session:
         record = registry.current(session, study)
         if record is None:

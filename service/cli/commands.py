@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,6 +28,9 @@ app = typer.Typer(
 )
 files.add_to(app)
 stores.add_to(app)
+
+if TYPE_CHECKING:
+    from service.app import StudyStatus
 
 #: where our packages lie: a fault is told by the last place of ours, not by a place in a library
 _OURS = Path(__file__).resolve().parents[1]
@@ -253,10 +256,7 @@ def status(
         say(table(("study", "state", "instances", "accession", "last received (UTC)", "look at"), rows))
 
 
-def _status_of(found: object, *, as_json: bool) -> None:
-    from service.app import StudyStatus
-
-    assert isinstance(found, StudyStatus)  # noqa: S101 - for the type checker
+def _status_of(found: StudyStatus, *, as_json: bool) -> None:
     study = found.study
     if as_json:
         say_json(
