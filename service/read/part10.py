@@ -106,7 +106,11 @@ class Item:
         """Return the values of the element ``tag`` as text; empty where it is absent, empty or not text and no number."""
         if tag not in self._dataset:
             return ()
-        element = self._dataset.get_item(tag)
+        try:
+            element = self._dataset.get_item(tag)
+        except UNREADABLE:
+            # an empty element is converted at once, whatever its value representation
+            return ()
         raw = _raw(element)
         if not raw:
             return ()

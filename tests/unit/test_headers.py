@@ -380,6 +380,12 @@ def test_a_broken_sequence_costs_only_itself() -> None:
     assert not instance.header.codes
 
 
+def test_an_empty_element_of_an_unknown_value_representation_is_as_good_as_absent() -> None:
+    instance = read_instance(part10(element(8, 0x60, "ZZ", b""), element(0x10, 0x20, "LO", b"A-1")))
+    assert instance.header.text("PatientID") == "A-1"
+    assert instance.header.text("Modality") == ""
+
+
 def test_messages_name_the_file_and_no_value() -> None:
     stream = part10(element(0x10, 0x10, "PN", b"Secret^Name"), element(0x20, 0x0D, "UI", b""))
     with pytest.raises(InputError) as caught:
