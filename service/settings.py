@@ -121,6 +121,54 @@ class Reports(Section):
     companion_series_number: int = Field(
         default=9902, ge=1, le=2**31 - 2, description="Series Number of the measurements"
     )
+    rejection_series_number: int = Field(
+        default=9909, ge=1, le=2**31 - 2, description="Series Number of rejection notes (withdrawn reports)"
+    )
+    language: Literal["en", "de"] = Field(
+        default="en",
+        description="what reports and pages are written in; codes and their meanings stay in the standard's English",
+    )
+
+
+class Clinical(Section):
+    """Thresholds that are choices: the literature leaves them open, and a hospital may choose otherwise."""
+
+    volume_disagreement_percent: float = Field(
+        default=40,
+        gt=0,
+        description="warn when the segmented volume and the ellipsoid of the three extents differ by more (irregular masses do)",
+    )
+    axis_shortfall_mm: float = Field(
+        default=10, ge=0, description="warn when no extent reaches the long axis by more than this"
+    )
+    doubling_min_days: int = Field(
+        default=14, ge=1, description="least interval in days for a volume doubling time; below it only the growth rate"
+    )
+    fat_fraction_percent: float = Field(
+        default=75,
+        gt=0,
+        le=100,
+        description="visual fat fraction from which a well-differentiated liposarcoma is favoured (Porrello 2023)",
+    )
+
+
+class Signing(Section):
+    """Who signs reports from this installation, where the command does not name somebody else."""
+
+    person: str = Field(
+        default="",
+        max_length=64,
+        description="who signs where --as names nobody, as Family^Given; empty: --as is needed",
+    )
+    organisation: str = Field(
+        default="", max_length=64, description="Verifying Organization; empty: that of [site] institution"
+    )
+    id: str = Field(default="", max_length=16, description="identification code of [signing] person; empty: none")
+    id_scheme: str = Field(
+        default="",
+        max_length=16,
+        description="Coding Scheme Designator of identification codes, for example 99HOSPITAL",
+    )
 
 
 class Outgoing(Section):
@@ -186,6 +234,12 @@ class Node(Section):
         description="tracking identifiers of the measurements: the standard's free wording, or the one that OHIF can edit",
     )
 
+    objects: tuple[Literal["measurements", "pdf", "key-image", "key-objects", "presentation"], ...] = Field(
+        default=("measurements",),
+        description="what the node gets beside the report: its lines as a second SR, the page as a PDF, the measured slices as "
+        "pictures, a selection of their originals, a presentation state over them",
+    )
+
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, populate_by_name=True)
 
 
@@ -199,6 +253,8 @@ class Settings(Section):
     completion: Completion = Completion()
     triage: Triage = Triage()
     reports: Reports = Reports()
+    clinical: Clinical = Clinical()
+    signing: Signing = Signing()
     outgoing: Outgoing = Outgoing()
     web: Web = Web()
     log: Log = Log()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from sr_templates.codes import CodeTable, load_codes
 from sr_templates.language.loader import load_template, template_names
-from sr_templates.language.values import Condition, Item, ItemType, Need, Section, Template
+from sr_templates.language.values import Item, ItemType, Need, Section, Template
 
 __all__ = [
     "CodeTable",
-    "Condition",
     "Item",
     "ItemType",
     "Need",

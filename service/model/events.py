@@ -32,6 +32,9 @@ class StudyEvent(enum.StrEnum):
     COMPLETED = "completed"
     TRIAGED = "triaged"
     COMPOSED = "composed"
+    TAKEN_IN = "taken_in"
+    REVISED = "revised"
+    FACTS_DIFFER = "facts_differ"
     REPORT_UNCHANGED = "report_unchanged"
     FLAGGED = "flagged"
     QUEUED = "queued"
@@ -39,6 +42,7 @@ class StudyEvent(enum.StrEnum):
     SEND_FAILED = "send_failed"
     SEND_UNKNOWN = "send_unknown"
     CLASS_CHANGED = "class_changed"
+    NOT_TAKEN = "not_taken"
     SUPERSEDED = "superseded"
     RETRIED = "retried"
     PARKED = "parked"
@@ -55,6 +59,10 @@ SENTENCES: Mapping[StudyEvent, str] = MappingProxyType(
         StudyEvent.COMPLETED: "complete with {count} instances: {reason}",
         StudyEvent.TRIAGED: "triage: {outcome} by rule '{rule}': {reason}{values}",
         StudyEvent.COMPOSED: "report version {version} composed from template {template}: {proposed} proposed, {open} open",
+        StudyEvent.TAKEN_IN: "content of {count} structured reports of others taken in",
+        StudyEvent.REVISED: "report version {version}: {action} by a person, now {state}: {confirmed} confirmed, {proposed} proposed, "
+        "{open} open",
+        StudyEvent.FACTS_DIFFER: "{count} fields in which facts say something else than report version {version}, which stands",
         StudyEvent.REPORT_UNCHANGED: "nothing in the report changed: version {version} stands, nothing was sent",
         StudyEvent.FLAGGED: "flagged for a person: {reason}",
         StudyEvent.QUEUED: "{kind} queued for {node} as {sop_class}",
@@ -63,6 +71,7 @@ SENTENCES: Mapping[StudyEvent, str] = MappingProxyType(
         StudyEvent.SEND_UNKNOWN: "{node} did not say whether it stored the {kind} (attempt {attempt}): the same object is sent again "
         "in {delay} s",
         StudyEvent.CLASS_CHANGED: "{node} does not take {old_class}: {kind} made again as {new_class}",
+        StudyEvent.NOT_TAKEN: "{node} takes no rejection notes: the last version says that the report was withdrawn",
         StudyEvent.SUPERSEDED: "{kind} version {version} was not sent any more: a newer version replaces it",
         StudyEvent.RETRIED: "{kind} put back into the queue by hand",
         StudyEvent.PARKED: "parked: {reason}",

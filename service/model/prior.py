@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.model.report import Report
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownLesion:
@@ -11,6 +13,22 @@ class KnownLesion:
 
     tracking_id: str
     tracking_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoursePoint:
+    """One number of the course of a disease, as the current report of a study has it."""
+
+    study_instance_uid: str
+    #: Study Date (DA)
+    date: str
+    #: the item that it answers: ``sz.long_axis`` (mm), ``sz.volume`` (mL), ``fu.sum`` (mm)
+    item: str
+    #: of the lesion; empty for a number about the report as a whole
+    tracking_uid: str
+    number: float
+    #: measured by a machine and not confirmed
+    proposed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,3 +45,5 @@ class PriorReport:
     signed: bool = False
     sop_instance_uid: str = ""
     lesions: tuple[KnownLesion, ...] = ()
+    #: what it says; None where only its existence is known
+    report: Report | None = None

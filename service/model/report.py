@@ -42,6 +42,8 @@ class Scope(enum.StrEnum):
     ORGAN = "organ"
     NODE = "node"
     METASTASIS = "metastasis"
+    #: a candidate of the differential diagnosis
+    CANDIDATE = "candidate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,19 +98,31 @@ class Answer:
     derivation: Code | None = None
     method: Code | None = None
     evidence: tuple[Reference, ...] = ()
+    #: why it was not evaluated, or why it differs from what the software derived, in the words of who answered
+    reason: str = ""
+    #: who answered or confirmed it (PN); empty: the software
+    observer: str = ""
+
+    def says(self, code: Code) -> bool:
+        """Say whether ``code`` is among the values."""
+        return any(isinstance(v, Code) and v.same(code) for v in self.values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A thing that questions are asked about: a series, a lesion, a vessel, an organ, a node, a metastasis."""
+    """A thing that questions are asked about: a series, a lesion, a vessel, an organ, a node, a metastasis, a candidate diagnosis."""
 
-    #: unique in the report and short, for people too: ``S2``, ``LMS-T1``
+    #: unique in the report and short, for people too: ``Series 2``, ``LMS-T1``; of a structure: ``ves.ivc``, ``ves.renal_v/right``
     key: str
     scope: Scope
     #: Tracking Identifier (112039, DCM) of lesions and structures; for a series, its line in words
     tracking_id: str = ""
     #: Tracking Unique Identifier (112040, DCM), the same over time points; for a series, its Series Instance UID
     tracking_uid: str = ""
+    #: the vessel, organ, site or diagnosis that it is; None for series and lesions
+    structure: Code | None = None
+    #: which of a pair it is
+    side: Code | None = None
     #: the segment it was measured on
     segment: Reference | None = None
     #: remarks a reader must see beside it, such as what could not be measured and why
@@ -127,6 +141,10 @@ class Report:
     template_version: str
     study_instance_uid: str
     modalities: tuple[str, ...]
+    #: Patient's Sex (0010,0040): M, F or O; empty where the study does not say
+    patient_sex: str = ""
+    #: in whole years at the study, from the birth date; None where the study does not say
+    patient_age: int | None = None
     subjects: tuple[Subject, ...] = ()
     answers: tuple[Answer, ...] = ()
     #: remarks for the first screen ("The study was completed by force after 15 minutes …")
@@ -135,6 +153,10 @@ class Report:
     def answers_of(self, item: str, subject: str = "") -> tuple[Answer, ...]:
         """Return the answers to ``item`` about ``subject`` (several only where a number is given by several derivations)."""
         return tuple(a for a in self.answers if a.item == item and a.subject == subject)
+
+    def subject(self, key: str) -> Subject | None:
+        """Return the subject called ``key``."""
+        return next((s for s in self.subjects if s.key == key), None)
 
     def subjects_of(self, scope: Scope) -> tuple[Subject, ...]:
         """Return the subjects of one scope, in order."""
@@ -150,6 +172,13 @@ class Completeness:
     open: int
     #: the items without an answer, as a reader calls them, in template order
     open_items: tuple[str, ...] = field(default=())
+    #: those whose answers are proposed, likewise
+    proposed_items: tuple[str, ...] = field(default=())
+
+    @property
+    def complete(self) -> bool:
+        """Say whether nothing is left to answer or to confirm."""
+        return not (self.proposed or self.open)
 
     @property
     def prompts(self) -> int:

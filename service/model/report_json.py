@@ -16,6 +16,7 @@ from service.model.code import Code
 from service.model.measurement import Reference
 from service.model.report import (
     Answer,
+    Completeness,
     Date,
     PersonName,
     Provenance,
@@ -33,9 +34,22 @@ FORMAT = 1
 _NOT_HASHED = frozenset({"tid.device_name", "tid.device_uid"})
 
 
-def to_json(report: Report) -> str:
-    """Return ``report`` as JSON: the same report gives the same text."""
-    return json.dumps({"format": FORMAT, **_report(report)}, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+def to_json(report: Report, counted: Completeness | None = None) -> str:
+    """Return ``report`` as JSON: the same report gives the same text.
+
+    ``counted``, where it is given, stands beside it for whoever reads the file; `from_json` counts anew and does not read it.
+    """
+    data: dict[str, Any] = {"format": FORMAT, **_report(report)}
+    if counted is not None:
+        data["completeness"] = {
+            "open": counted.open,
+            "proposed": counted.proposed,
+            "confirmed": counted.confirmed,
+            "applicable": counted.prompts,
+            "open_items": list(counted.open_items),
+            "proposed_items": list(counted.proposed_items),
+        }
+    return json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def from_json(text: str) -> Report:
@@ -67,7 +81,7 @@ def content_hash(report: Report) -> str:
 
 
 def _report(report: Report) -> dict[str, Any]:
-    return {
+    found: dict[str, Any] = {
         "template": report.template,
         "template_version": report.template_version,
         "study_instance_uid": report.study_instance_uid,
@@ -76,6 +90,11 @@ def _report(report: Report) -> dict[str, Any]:
         "answers": [_answer(a) for a in report.answers],
         "remarks": list(report.remarks),
     }
+    if report.patient_sex:
+        found["patient_sex"] = report.patient_sex
+    if report.patient_age is not None:
+        found["patient_age"] = report.patient_age
+    return found
 
 
 def _subject(subject: Subject) -> dict[str, Any]:
@@ -84,6 +103,10 @@ def _subject(subject: Subject) -> dict[str, Any]:
         found["tracking_id"] = subject.tracking_id
     if subject.tracking_uid:
         found["tracking_uid"] = subject.tracking_uid
+    if subject.structure is not None:
+        found["structure"] = _code(subject.structure)
+    if subject.side is not None:
+        found["side"] = _code(subject.side)
     if subject.segment is not None:
         found["segment"] = _reference(subject.segment)
     if subject.remarks:
@@ -108,6 +131,10 @@ def _answer(answer: Answer) -> dict[str, Any]:
         found["method"] = _code(answer.method)
     if answer.evidence:
         found["evidence"] = [_reference(e) for e in answer.evidence]
+    if answer.reason:
+        found["reason"] = answer.reason
+    if answer.observer:
+        found["observer"] = answer.observer
     return found
 
 
@@ -158,6 +185,8 @@ def _read_report(data: dict[str, Any]) -> Report:
         template_version=data["template_version"],
         study_instance_uid=data["study_instance_uid"],
         modalities=tuple(data["modalities"]),
+        patient_sex=data.get("patient_sex", ""),
+        patient_age=data.get("patient_age"),
         subjects=tuple(_read_subject(s) for s in data["subjects"]),
         answers=tuple(_read_answer(a) for a in data["answers"]),
         remarks=tuple(data["remarks"]),
@@ -170,6 +199,8 @@ def _read_subject(data: dict[str, Any]) -> Subject:
         scope=Scope(data["scope"]),
         tracking_id=data.get("tracking_id", ""),
         tracking_uid=data.get("tracking_uid", ""),
+        structure=Code(*data["structure"]) if "structure" in data else None,
+        side=Code(*data["side"]) if "side" in data else None,
         segment=_read_reference(data["segment"]) if "segment" in data else None,
         remarks=tuple(data.get("remarks", ())),
     )
@@ -186,6 +217,8 @@ def _read_answer(data: dict[str, Any]) -> Answer:
         derivation=Code(*data["derivation"]) if "derivation" in data else None,
         method=Code(*data["method"]) if "method" in data else None,
         evidence=tuple(_read_reference(e) for e in data.get("evidence", ())),
+        reason=data.get("reason", ""),
+        observer=data.get("observer", ""),
     )
 
 

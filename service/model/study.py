@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from service.model.code import Code
+from service.model.measurement import Reference
 
 Elements = Mapping[str, tuple[str, ...]]
 """DICOM keyword → its values as text, decoded, without padding. An absent and an empty element are both absent here."""
@@ -74,6 +75,15 @@ class Instance:
     source_address: str = ""
     #: where the file lies, relative to the spool's or the folder's root
     path: str = ""
+
+    @property
+    def reference(self) -> Reference:
+        """Return a pointer to the whole object."""
+        return Reference(
+            sop_class_uid=self.sop_class_uid,
+            sop_instance_uid=self.sop_instance_uid,
+            series_instance_uid=self.series_instance_uid,
+        )
 
     def numbers(self, keyword: str) -> tuple[float, ...]:
         """Return the values of ``keyword`` (of ``own``) as numbers; empty where one of them is none."""
