@@ -10,12 +10,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from highdicom.sr import ContentItem
-
 from service.model.measurement import Reference
 from service.model.report import Answer, Quantity, Report, Scope, Status, Subject
 from service.sr import items, words
 from service.sr.encode import preamble
+from service.sr.items import ContentItem
 from sr_templates import Item, Template
 
 Profile = Literal["standard", "ohif"]

@@ -11,7 +11,6 @@ import io
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from highdicom.sr import ContentItem
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
@@ -22,12 +21,16 @@ from service import __version__
 from service.model.code import Code
 from service.model.measurement import Reference
 from service.model.report import CompletionFlag, PreliminaryFlag, VerificationFlag
+from service.model.signing import Predecessor, Signature
 from service.model.study import Instance, Patient, Request, Study
 from service.model.uids import CODING_SCHEME_UID, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from service.sr import evidence
+from service.sr import evidence, origin
+from service.sr.items import ContentItem
 from sr_templates.codes import PRIVATE_SCHEME
 
 MANUFACTURER = "LMS-SR"
+#: the class whose relationships are fewer (PS3.3 A.35.2.3.1.2)
+ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,27 +47,36 @@ class Envelope:
     #: when the content was made; aware
     created_at: dt.datetime
     timezone: str = "UTC"
-    completion: CompletionFlag = CompletionFlag.PARTIAL
-    verification: VerificationFlag = VerificationFlag.UNVERIFIED
-    preliminary: PreliminaryFlag = PreliminaryFlag.PRELIMINARY
+    #: who says that it is right; None: nobody yet
+    signature: Signature | None = None
     #: documents whose content this one takes over and replaces
     predecessors: tuple[Reference, ...] = ()
     #: instances that the content rests on beside the study's own (the report, for its companion)
     further_evidence: tuple[Reference, ...] = ()
 
+    @property
+    def completion(self) -> CompletionFlag:
+        """Return Completion Flag (0040,A491): complete once it is signed."""
+        return CompletionFlag.COMPLETE if self.signature else CompletionFlag.PARTIAL
+
+    @property
+    def verification(self) -> VerificationFlag:
+        """Return Verification Flag (0040,A493): verified once it is signed."""
+        return VerificationFlag.VERIFIED if self.signature else VerificationFlag.UNVERIFIED
+
+    @property
+    def preliminary(self) -> PreliminaryFlag:
+        """Return Preliminary Flag (0040,A496): final once it is signed."""
+        return PreliminaryFlag.FINAL if self.signature else PreliminaryFlag.PRELIMINARY
+
 
 def document(root: ContentItem, study: Study, envelope: Envelope) -> Dataset:
     """Return the SR as a data set, file meta included, without the evidence that `to_bytes` adds."""
-    ds = Dataset()
-    ds.file_meta = _file_meta(envelope)
-    ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.SOPClassUID = UID(envelope.sop_class_uid)
-    ds.SOPInstanceUID = UID(envelope.sop_instance_uid)
-    _times(ds, study, envelope)
-    _patient(ds, study.patient)
-    _study(ds, study)
-    _series(ds, envelope)
+    ds = common(study, envelope, "SR")
+    ds.ReferencedPerformedProcedureStepSequence = []
     _general(ds, study, envelope)
+    if envelope.sop_class_uid == ENHANCED_SR:
+        origin.said_in_words(root)
     for name in (
         "ValueType",
         "ConceptNameCodeSequence",
@@ -74,6 +86,28 @@ def document(root: ContentItem, study: Study, envelope: Envelope) -> Dataset:
     ):
         ds[name] = root[name]
     return ds
+
+
+def common(study: Study, envelope: Envelope, modality: str) -> Dataset:
+    """Return what every object of ours begins with: file meta, SOP common, patient, study, series and equipment (PS3.3 C.7, C.12.1)."""
+    ds = Dataset()
+    ds.file_meta = _file_meta(envelope)
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.SOPClassUID = UID(envelope.sop_class_uid)
+    ds.SOPInstanceUID = UID(envelope.sop_instance_uid)
+    ds.InstanceNumber = envelope.version
+    _times(ds, study, envelope)
+    _patient(ds, study.patient)
+    _study(ds, study)
+    _series(ds, envelope, modality)
+    return ds
+
+
+def part10(ds: Dataset) -> bytes:
+    """Return an object as a DICOM file (PS3.10)."""
+    buffer = io.BytesIO()
+    dcmwrite(buffer, ds, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def to_bytes(ds: Dataset, study: Study, envelope: Envelope) -> bytes:
@@ -157,12 +191,11 @@ def _issuer(namespace: str) -> Dataset:
     return item
 
 
-def _series(ds: Dataset, envelope: Envelope) -> None:
-    ds.Modality = "SR"
+def _series(ds: Dataset, envelope: Envelope, modality: str) -> None:
+    ds.Modality = modality
     ds.SeriesInstanceUID = envelope.series_instance_uid
     ds.SeriesNumber = envelope.series_number
     ds.SeriesDescription = envelope.series_description
-    ds.ReferencedPerformedProcedureStepSequence = []
     ds.Manufacturer = MANUFACTURER
     ds.ManufacturerModelName = MANUFACTURER
     ds.DeviceSerialNumber = "1"
@@ -170,25 +203,53 @@ def _series(ds: Dataset, envelope: Envelope) -> None:
 
 
 def _general(ds: Dataset, study: Study, envelope: Envelope) -> None:
-    ds.InstanceNumber = envelope.version
     ds.CompletionFlag = envelope.completion.value
     ds.VerificationFlag = envelope.verification.value
     ds.PreliminaryFlag = envelope.preliminary.value
-    ds.PerformedProcedureCodeSequence = [_coded(c) for c in study.procedure_codes]
-    requests = [_request(r, study) for r in study.requests if r.accession_number or r.requested_procedure_id]
+    if envelope.signature is not None:
+        ds.VerifyingObserverSequence = [_verifier(envelope.signature, envelope)]
+    ds.PerformedProcedureCodeSequence = [coded(c) for c in study.procedure_codes]
+    requests = referenced_requests(study)
     if requests:
         ds.ReferencedRequestSequence = requests
     ds.CodingSchemeIdentificationSequence = [_coding_scheme()]
     if envelope.predecessors:
-        ds.PredecessorDocumentsSequence = [evidence.plain(study.study_instance_uid, envelope.predecessors)]
+        ds.PredecessorDocumentsSequence = [_predecessors(study, envelope.predecessors)]
 
 
-def _coded(code: Code) -> Dataset:
+def _verifier(signature: Signature, envelope: Envelope) -> Dataset:
+    """Return the item of Verifying Observer Sequence (0040,A073): its identification code is Type 2, so it may be empty."""
+    person = signature.person
+    item = Dataset()
+    item.VerifyingOrganization = person.organisation
+    item.VerificationDateTime = signature.at.astimezone(ZoneInfo(envelope.timezone)).strftime("%Y%m%d%H%M%S")
+    item.VerifyingObserverName = person.name
+    item.VerifyingObserverIdentificationCodeSequence = [coded(person.code)] if person.code else []
+    return item
+
+
+def _predecessors(study: Study, references: tuple[Reference, ...]) -> Dataset:
+    item = evidence.plain(study.study_instance_uid, references)
+    purposes = {r.sop_instance_uid: r.purpose for r in references if isinstance(r, Predecessor) and r.purpose}
+    for series in item.ReferencedSeriesSequence:
+        for sop in series.ReferencedSOPSequence:
+            if (purpose := purposes.get(str(sop.ReferencedSOPInstanceUID))) is not None:
+                sop.PurposeOfReferenceCodeSequence = [coded(purpose)]
+    return item
+
+
+def coded(code: Code) -> Dataset:
+    """Return the item of a code sequence (PS3.3 8)."""
     item = Dataset()
     item.CodeValue = code.value
     item.CodingSchemeDesignator = code.scheme
     item.CodeMeaning = code.meaning[:64]
     return item
+
+
+def referenced_requests(study: Study) -> list[Dataset]:
+    """Return the items of Referenced Request Sequence (0040,A370), PS3.3 C.17.2: what the study was requested as."""
+    return [_request(r, study) for r in study.requests if r.accession_number or r.requested_procedure_id]
 
 
 def _request(request: Request, study: Study) -> Dataset:
@@ -203,7 +264,7 @@ def _request(request: Request, study: Study) -> Dataset:
     item.RequestedProcedureID = request.requested_procedure_id
     item.RequestedProcedureDescription = request.requested_procedure_description
     code = request.requested_procedure_code
-    item.RequestedProcedureCodeSequence = [_coded(code)] if code else []
+    item.RequestedProcedureCodeSequence = [coded(code)] if code else []
     return item
 
 

@@ -15,22 +15,34 @@ from service.errors import GateError, InputError
 from service.model.report import Report
 from service.model.study import Study
 from service.model.uids import is_uid
+from service.sr.document import ENHANCED_SR
+from service.sr.encode import template_line
 from service.sr.evidence import CURRENT_REQUESTED_PROCEDURE_EVIDENCE, listed
 from service.sr.parse import parse
+from service.sr.tree import children, code_in, concept
 from sr_templates import Template, load_codes
 from sr_templates.codes import PRIVATE_SCHEME
 
 _MAX_DEPTH = 32
 _CONTENT_ROOTS = {"126000", "126001"}
-#: relationships that PS3.3 A.35.3.3.1.2 (Comprehensive SR) allows between our value types
+_SAID = frozenset({"TEXT", "CODE", "NUM"})
+_CONTEXT = _SAID | {"DATETIME", "DATE", "TIME", "UIDREF", "PNAME"}
+_ANY = _CONTEXT | {"COMPOSITE", "IMAGE", "WAVEFORM", "SCOORD", "TCOORD", "CONTAINER"}
+#: relationship → what may stand above and below it: PS3.3 A.35.3.3.1.2 (Comprehensive SR)
 _ALLOWED = {
-    "CONTAINS": {"CONTAINER"},
-    "HAS OBS CONTEXT": {"CONTAINER"},
-    "HAS ACQ CONTEXT": {"CONTAINER"},
-    "HAS CONCEPT MOD": {"CONTAINER", "CODE", "NUM", "TEXT", "DATE", "UIDREF", "PNAME", "IMAGE"},
-    "INFERRED FROM": {"CODE", "NUM", "TEXT"},
-    "SELECTED FROM": {"SCOORD"},
+    "CONTAINS": (frozenset({"CONTAINER"}), _ANY),
+    "HAS OBS CONTEXT": (_SAID | {"CONTAINER"}, _CONTEXT | {"COMPOSITE"}),
+    "HAS ACQ CONTEXT": (frozenset({"CONTAINER", "IMAGE", "WAVEFORM", "COMPOSITE", "NUM"}), _CONTEXT | {"CONTAINER"}),
+    "HAS CONCEPT MOD": (_ANY, frozenset({"TEXT", "CODE"})),
+    "INFERRED FROM": (_SAID, _ANY),
+    "SELECTED FROM": (frozenset({"SCOORD"}), frozenset({"IMAGE"})),
 }
+_CODES = (
+    "ConceptNameCodeSequence",
+    "ConceptCodeSequence",
+    "NumericValueQualifierCodeSequence",
+    "MeasurementUnitsCodeSequence",
+)
 
 
 def check(part10: bytes, *, report: Report, template: Template, study: Study, companion: bool = False) -> None:
@@ -53,6 +65,24 @@ def check(part10: bytes, *, report: Report, template: Template, study: Study, co
         problems += companion_problems(ds)
     else:
         problems += _round_trip_problems(ds, report, template)
+    if problems:
+        raise GateError(tuple(dict.fromkeys(problems)))
+
+
+def check_text(part10: bytes, *, study: Study) -> None:
+    """Check a text rendition: it is not read back, but it has to be of this study, and whole.
+
+    Raises
+    ------
+    GateError
+        With every problem found.
+    """
+    problems = list(_study_problems(study))
+    try:
+        ds = dcmread(io.BytesIO(part10))
+    except (InvalidDicomError, EOFError, ValueError) as error:
+        raise GateError((*problems, f"cannot be read back: {type(error).__name__}")) from error
+    problems += [*_flag_problems(ds), *_value_problems(ds), *_reference_problems(ds), *_identity_problems(ds, study)]
     if problems:
         raise GateError(tuple(dict.fromkeys(problems)))
 
@@ -135,6 +165,15 @@ def _tree_problems(ds: Dataset) -> Iterator[str]:
     if not {"126010", "126011", "C0034375"} & set(names):
         yield "TID 1500 wants measurements or evaluations"
     yield from _item_problems(ds, _known_private())
+    if ds.get("SOPClassUID") == ENHANCED_SR:
+        yield from _enhanced_problems(ds)
+
+
+def _enhanced_problems(item: Dataset) -> Iterator[str]:
+    for child in children(item):
+        if child.get("RelationshipType") == "HAS OBS CONTEXT" and item.get("ValueType") != "CONTAINER":
+            yield f"in Enhanced SR a {item.get('ValueType')} may not have a child by 'HAS OBS CONTEXT'"
+        yield from _enhanced_problems(child)
 
 
 def _known_private() -> frozenset[str]:
@@ -152,7 +191,10 @@ def _item_problems(item: Dataset, private: frozenset[str], depth: int = 0) -> It
             yield f"container '{label}' is not SEPARATE: viewers would print its values without their names"
         if depth and not item.get("ContentSequence"):
             yield f"container '{label}' is empty"
-    for code in (name, _code(item.get("ConceptCodeSequence"))):
+    if kind == "NUM" and not (item.get("MeasuredValueSequence") or item.get("NumericValueQualifierCodeSequence")):
+        yield f"number '{label}' has neither a value nor a reason for having none"
+    measured = item.get("MeasuredValueSequence") or ()
+    for code in (_code(i.get(keyword)) for i in (item, *measured) for keyword in _CODES):
         if code[1] == PRIVATE_SCHEME and code[0] not in private:
             yield f"code {code[0]} of {PRIVATE_SCHEME} is not in codes.csv"
     if name[0] == "125007":
@@ -161,8 +203,9 @@ def _item_problems(item: Dataset, private: frozenset[str], depth: int = 0) -> It
             yield "a measurement group lacks its tracking identifier or its tracking UID"
     for child in item.get("ContentSequence") or ():
         relation = str(child.get("RelationshipType", ""))
-        if kind not in _ALLOWED.get(relation, set()):
-            yield f"'{label}' ({kind}) may not have a child by '{relation}'"
+        above, below = _ALLOWED.get(relation, (frozenset(), frozenset()))
+        if kind not in above or str(child.get("ValueType", "")) not in below:
+            yield f"'{label}' ({kind}) may not have a child of type {child.get('ValueType')} by '{relation}'"
         yield from _item_problems(child, private, depth + 1)
 
 
@@ -190,6 +233,13 @@ def _referenced(item: Dataset) -> Iterator[tuple[str, str]]:
 
 
 def _round_trip_problems(ds: Dataset, report: Report, template: Template) -> Iterator[str]:
+    line = load_codes()["rep.template"]
+    named = [
+        str(c.get("TextValue", "")) for c in ds.get("ContentSequence") or () if concept(c) == (line.value, line.scheme)
+    ]
+    if named != [template_line(report)]:
+        # a report without the line would be read as one of the first version
+        yield "does not name the template, and the version of it, that the report was made by"
     try:
         back = parse(ds, template)
     except InputError as error:
@@ -220,11 +270,5 @@ def _lines(number: Dataset) -> list[Dataset]:
 
 
 def _code(sequence: Any) -> tuple[str, str, str]:
-    first = next(iter(sequence or ()), None)
-    if first is None:
-        return "", "", ""
-    return (
-        str(first.get("CodeValue", "")),
-        str(first.get("CodingSchemeDesignator", "")),
-        str(first.get("CodeMeaning", "")),
-    )
+    found = code_in(sequence)
+    return (found.value, found.scheme, found.meaning) if found else ("", "", "")

@@ -1,9 +1,13 @@
-"""What a reader sees first: the prose lines of a report, made from its answers. Never new facts, always the word "proposed"."""
+"""What a reader sees first: the prose lines of a report, made from its answers. Never new facts, always the word "proposed".
+
+Each is said in the language that it is asked for (`service.sr.phrases`), English where nothing is said of one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_UP, Decimal
+from types import MappingProxyType
 
 from service.model.code import Code
 from service.model.report import (
@@ -20,43 +24,39 @@ from service.model.report import (
     Uid,
     Value,
 )
+from service.sr.phrases import ENGLISH, Phrase, Wording
+from sr_templates import Item
 
-WHENCE = {
-    Provenance.DICOM: "from the header",
-    Provenance.SEGMENTATION: "from the segmentation",
-    Provenance.MEASUREMENT_SR: "from the measurement report",
-    Provenance.PRIOR: "from the earlier report",
-    Provenance.RULE: "by a rule",
-    Provenance.RADIOLOGIST: "by the radiologist",
-}
-PHASE = "; enhancement phase "
+#: where an answer came from, in English
+WHENCE: Mapping[Provenance, str] = MappingProxyType({p: ENGLISH.whence(p) for p in Provenance})
+#: parts the line of a series from its phase, in English, which is read back
+PHASE = Phrase.SERIES_PHASE.format(phase="")
 #: parts the name of a series from its line
 AFTER_SERIES = " · "
 _SERIES = "Series "
-_UNITS = {"[hnsf'U]": "HU", "cm3": "mL", "d": "days", "1": ""}
+_UNITS = {"[hnsf'U]": "HU", "cm3": "mL", "d": Phrase.DAYS, "1": ""}
 
 
-def number(value: Quantity, *, digits: int | None = None) -> str:
+def number(value: Quantity, *, digits: int | None = None, wording: Wording = ENGLISH) -> str:
     """Return a quantity as people write it: HU, mL, %, and whole millimetres where ``digits`` is 0."""
     if value.number is None:
-        return value.qualifier.meaning if value.qualifier else "no value"
+        return wording.meaning(value.qualifier) if value.qualifier else wording.say(Phrase.NO_VALUE)
     exact = value.number
     if digits is not None:
         exact = exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
     unit = _UNITS.get(value.unit.value, value.unit.value)
-    return f"{exact:f} {unit}".strip()
+    return f"{wording.decimal(exact)} {wording.say(unit) if isinstance(unit, Phrase) else unit}".strip()
 
 
-def value(given: Value) -> str:
+def value(given: Value, wording: Wording = ENGLISH) -> str:
     """Return any value as people write it."""
     match given:
         case Code():
-            return given.meaning
+            return wording.meaning(given)
         case Quantity():
-            return number(given)
+            return number(given, wording=wording)
         case Date():
-            day = given.value
-            return f"{day[:4]}-{day[4:6]}-{day[6:]}"
+            return wording.date(given.value)
         case Uid():
             return given.value
         case PersonName():
@@ -65,13 +65,13 @@ def value(given: Value) -> str:
             return given
 
 
-def mark(answer: Answer) -> str:
+def mark(answer: Answer, wording: Wording = ENGLISH) -> str:
     """Return the words that say how far an answer may be trusted; empty once a person confirmed it."""
     if answer.status is not Status.PROPOSED:
         return ""
     if answer.basis and answer.provenance is Provenance.DICOM:
-        return f"(proposed from the {answer.basis})"
-    return f"(proposed {WHENCE[answer.provenance]})"
+        return wording.say(Phrase.PROPOSED_FROM, basis=wording.note(answer.basis))
+    return wording.say(Phrase.PROPOSED_WHENCE, whence=wording.whence(answer.provenance))
 
 
 def series_name(key: str) -> str:
@@ -84,14 +84,14 @@ def series_key(name: str) -> str:
     return f"{_SERIES}{name}"
 
 
-def series_line(report: Report, subject: Subject) -> str:
+def series_line(report: Report, subject: Subject, wording: Wording = ENGLISH) -> str:
     """Return the line of a series: what it is, and the enhancement phase with where that came from (`PHASE` parts the two)."""
     phases = [
-        f"{value(v).removesuffix(' phase')} {mark(a)}".strip()
+        f"{wording.phase(v) if isinstance(v, Code) else value(v, wording)} {mark(a, wording)}".strip()
         for a in report.answers_of("tech.phase", subject.key)
         for v in a.values
     ]
-    return PHASE.join([subject.tracking_id, *phases])
+    return "".join([wording.note(subject.tracking_id), *(wording.say(Phrase.SERIES_PHASE, phase=p) for p in phases)])
 
 
 def _first(report: Report, item: str, subject: str, derivation: str = "") -> Quantity | None:
@@ -102,8 +102,13 @@ def _first(report: Report, item: str, subject: str, derivation: str = "") -> Qua
     return None
 
 
-def _code(report: Report, item: str, subject: str) -> str:
-    return next((v.meaning for a in report.answers_of(item, subject) for v in a.values if isinstance(v, Code)), "")
+def _code(report: Report, item: str, subject: str) -> Code | None:
+    return next((v for a in report.answers_of(item, subject) for v in a.values if isinstance(v, Code)), None)
+
+
+def _inner(report: Report, item: str, subject: str, wording: Wording) -> str:
+    code = _code(report, item, subject)
+    return wording.inner(code) if code is not None else ""
 
 
 def lesion_series(report: Report, subject: Subject) -> tuple[Subject, ...]:
@@ -112,52 +117,87 @@ def lesion_series(report: Report, subject: Subject) -> tuple[Subject, ...]:
     return tuple(s for s in report.subjects_of(Scope.SERIES) if s.tracking_uid in lines)
 
 
-def lesion_label(report: Report, subject: Subject) -> str:
+def lesion_label(report: Report, subject: Subject, wording: Wording = ENGLISH) -> str:
     """Return a lesion as a reader tells it from others: its key, the name it was given, the series it was measured on."""
     given = [subject.tracking_id] if subject.tracking_id != subject.key else []
     # with one series there is nothing to tell apart
     several = len(report.subjects_of(Scope.SERIES)) > 1
-    where = [s.key.lower() for s in lesion_series(report, subject)] if several else []
+    where = [wording.series(s.key) for s in lesion_series(report, subject)] if several else []
+    where = [w.lower() for w in where] if wording.english else where
     aside = ", ".join([*given, *where])
     return f"{subject.key} ({aside})" if aside else subject.key
 
 
-def lesion_comment(report: Report, subject: Subject) -> str:
+def lesion_comment(report: Report, subject: Subject, wording: Wording = ENGLISH) -> str:
     """Return the first line of a lesion's group: how far to trust it, then side, site, size, volume, attenuation, category.
 
     Viewers hide what hangs below an item (side, statistic, method, basis), so it is said here.
     """
     about = [a for a in report.answers if a.subject == subject.key]
-    said = lesion_label(report, subject)
-    if sources := dict.fromkeys(WHENCE[a.provenance] for a in about if a.status is Status.PROPOSED):
-        mixed = any(a.status is Status.CONFIRMED for a in about)
-        said = f"{said}, {'partly proposed' if mixed else 'proposed'} {' and '.join(sources)}, not confirmed"
-    parts = [*_place(report, subject.key), *_sizes(report, subject.key), *_attenuation(report, subject)]
+    said = f"{lesion_label(report, subject, wording)}{_trust(about, wording)}"
+    parts = [
+        *_place(report, subject.key, wording),
+        *_sizes(report, subject.key, wording),
+        *_attenuation(report, subject, wording),
+    ]
     if category := _code(report, "st.t", subject.key):
-        parts.append(f"Clinical T category by size: {category.removeprefix(_AJCC)} (AJCC, 8th edition)")
+        parts.append(wording.say(Phrase.T_CATEGORY, category=category.meaning.removeprefix(_AJCC)))
+    return f"{said}: {' · '.join(parts)}" if parts else said
+
+
+def _trust(about: Iterable[Answer], wording: Wording) -> str:
+    """Return ", proposed from the segmentation, not confirmed"; empty where nothing is proposed."""
+    answers = tuple(about)
+    sources = _sources(answers, wording)
+    mixed = any(a.status is Status.CONFIRMED for a in answers)
+    phrase = Phrase.PARTLY_UNCONFIRMED if mixed else Phrase.PROPOSED_UNCONFIRMED
+    return f", {wording.say(phrase, whence=sources)}" if sources else ""
+
+
+def _sources(about: Iterable[Answer], wording: Wording) -> str:
+    found = dict.fromkeys(wording.whence(a.provenance) for a in about if a.status is Status.PROPOSED)
+    return wording.listed(found) if found else ""
+
+
+def structure_comment(report: Report, subject: Subject, asked: Iterable[Item], wording: Wording = ENGLISH) -> str:
+    """Return the first line of a structure's group: what it is, how far to trust it, then every answer in words."""
+    about = [(i, a) for i in asked for a in report.answers_of(i.key, subject.key)]
+    name = wording.structure(subject) if subject.structure is not None else subject.key
+    # a station within a line is written small in English; a translation stands as it is written
+    inner = f"{name[:1].lower()}{name[1:]}" if wording.english else name
+    said = f"{subject.key}, {inner}" if subject.scope is Scope.NODE else name
+    said = f"{said}{_trust((a for _, a in about), wording)}"
+    parts = [
+        f"{wording.label(i)}: {'; '.join(value(v, wording) for v in a.values)}{f' ({a.reason})' if a.reason else ''}"
+        for i, a in about
+    ]
     return f"{said}: {' · '.join(parts)}" if parts else said
 
 
 _AJCC = "American Joint Committee on Cancer "
 
 
-def _place(report: Report, subject: str) -> Iterable[str]:
+def _place(report: Report, subject: str, wording: Wording) -> Iterable[str]:
     """Yield finding, side and site: "Mass, right retroperitoneum"."""
-    side, site = (_code(report, item, subject).lower() for item in ("tid.laterality", "tid.finding_site"))
-    place = " ".join(filter(None, (side, site)))
-    finding = _code(report, "tid.finding", subject)
+    side, site = (_inner(report, item, subject, wording) for item in ("tid.laterality", "tid.finding_site"))
+    place = wording.joined(Phrase.PLACE, side=side, site=site)
+    code = _code(report, "tid.finding", subject)
+    finding = wording.meaning(code) if code is not None else ""
     if finding or place:
-        yield ", ".join(filter(None, (finding, place if finding else place.capitalize())))
+        yield ", ".join(filter(None, (finding, place if finding else f"{place[:1].upper()}{place[1:]}")))
 
 
-def _sizes(report: Report, subject: str) -> Iterable[str]:
-    for item, label in (("sz.long_axis", "Long axis"), ("sz.short_axis", "Short axis")):
+def _sizes(report: Report, subject: str, wording: Wording) -> Iterable[str]:
+    for item, phrase in (("sz.long_axis", Phrase.LONG_AXIS), ("sz.short_axis", Phrase.SHORT_AXIS)):
         if size := _first(report, item, subject):
-            yield f"{label}: {number(size, digits=0)}{_basis(report, item, subject) if item == 'sz.long_axis' else ''}"
+            basis = _basis(report, item, subject, wording) if item == "sz.long_axis" else ""
+            yield wording.say(phrase, size=f"{number(size, digits=0, wording=wording)}{basis}")
     if extents := dimensions(report, subject):
-        yield f"Extent (CC x TR x AP): {extents}"
+        yield wording.say(Phrase.EXTENT, extents=extents)
     if volume := _first(report, "sz.volume", subject):
-        yield f"Volume: {_volume(volume)}{_basis(report, 'sz.volume', subject)}"
+        yield wording.say(
+            Phrase.VOLUME, volume=f"{_volume(volume, wording)}{_basis(report, 'sz.volume', subject, wording)}"
+        )
 
 
 def dimensions(report: Report, subject: str) -> str:
@@ -167,42 +207,44 @@ def dimensions(report: Report, subject: str) -> str:
     return f"{' x '.join(whole)} mm" if len(whole) == len(sizes) else ""
 
 
-def _volume(volume: Quantity) -> str:
-    return number(volume, digits=0 if volume.number is not None and volume.number >= 10 else 1)  # noqa: PLR2004 - readable digits
+def _volume(volume: Quantity, wording: Wording) -> str:
+    digits = 0 if volume.number is not None and volume.number >= 10 else 1  # noqa: PLR2004 - readable digits
+    return number(volume, digits=digits, wording=wording)
 
 
-def _attenuation(report: Report, subject: Subject) -> Iterable[str]:
+def _attenuation(report: Report, subject: Subject, wording: Wording) -> Iterable[str]:
     mean = _first(report, "ct.hu", subject.key, "Mean")
     deviation = _first(report, "ct.hu", subject.key, "Standard Deviation")
     if mean and mean.number is not None:
         spread = (
-            f", SD {number(deviation, digits=0).split(' ')[0]}" if deviation and deviation.number is not None else ""
+            wording.say(Phrase.SPREAD, deviation=number(deviation, digits=0).split(" ")[0])
+            if deviation and deviation.number is not None
+            else ""
         )
         # without its phase an attenuation cannot be compared
-        phases = dict.fromkeys(
-            _code(report, "tech.phase", s.key).removesuffix(" phase") for s in lesion_series(report, subject)
-        )
-        phase = f" ({' and '.join(filter(None, phases))})" if any(phases) else ""
-        yield f"Mean attenuation: {number(mean, digits=0)}{spread}{phase}"
-    for item, label in (("ms.low_att_fraction", "Part below 30 HU"), ("ms.fat_att_fraction", "Part below -20 HU")):
+        found = (_code(report, "tech.phase", s.key) for s in lesion_series(report, subject))
+        phases = dict.fromkeys(wording.phase(p) for p in found if p is not None)
+        phase = f" ({wording.listed(phases)})" if phases else ""
+        yield wording.say(Phrase.ATTENUATION, mean=f"{number(mean, digits=0, wording=wording)}{spread}{phase}")
+    for item, phrase in (("ms.low_att_fraction", Phrase.PART_BELOW_30), ("ms.fat_att_fraction", Phrase.PART_BELOW_FAT)):
         if part := _first(report, item, subject.key):
-            yield f"{label}: {number(part, digits=0)}"
+            yield wording.say(phrase, part=number(part, digits=0, wording=wording))
 
 
-def _basis(report: Report, item: str, subject: str) -> str:
+def _basis(report: Report, item: str, subject: str, wording: Wording) -> str:
     basis = next((a.basis for a in report.answers_of(item, subject)), "")
-    return f" ({basis})" if basis else ""
+    return f" ({wording.note(basis)})" if basis else ""
 
 
-def summary(report: Report, counted: Completeness, *, draft: bool) -> str:
+def summary(report: Report, counted: Completeness, *, draft: bool, wording: Wording = ENGLISH) -> str:
     """Return the automatic summary: what is known, what is not, and that nobody has verified it."""
     sentences = []
     if draft:
-        sentences.append("DRAFT, NOT VERIFIED.")
-    sentences.extend(_lesion_sentence(report, s) for s in report.subjects_of(Scope.LESION))
+        sentences.append(wording.say(Phrase.DRAFT))
+    sentences.extend(_lesion_sentence(report, s, wording) for s in report.subjects_of(Scope.LESION))
     if not report.subjects_of(Scope.LESION):
-        sentences.append("No segmentation of a tumour was in the study when this draft was made.")
-    sentences.append(f"{counted.open} of {counted.prompts} essential items are open.")
+        sentences.append(wording.say(Phrase.NO_SEGMENTATION))
+    sentences.append(wording.say(Phrase.OPEN_ITEMS, open=counted.open, prompts=counted.prompts))
     return " ".join(sentences)
 
 
@@ -219,27 +261,33 @@ _SAID = (
 )
 
 
-def _lesion_sentence(report: Report, subject: Subject) -> str:
-    side, site = (_code(report, item, subject.key).lower() for item in ("tid.laterality", "tid.finding_site"))
-    finding = (_code(report, "tid.finding", subject.key) or "lesion").lower()
-    words = " ".join(filter(None, ("Segmented" if subject.segment else "Measured", side, site, finding)))
+def _lesion_sentence(report: Report, subject: Subject, wording: Wording) -> str:
+    side, site = (_inner(report, item, subject.key, wording) for item in ("tid.laterality", "tid.finding_site"))
+    finding = _inner(report, "tid.finding", subject.key, wording) or wording.say(Phrase.LESION)
+    phrase = Phrase.SEGMENTED if subject.segment else Phrase.MEASURED
+    what = wording.joined(phrase, side=side, site=site, finding=finding)
     facts = []
     if size := dimensions(report, subject.key):
-        facts.append(f"{size} (CC x TR x AP)")
+        facts.append(wording.say(Phrase.EXTENTS, extents=size))
     elif long_axis := _first(report, "sz.long_axis", subject.key):
-        facts.append(f"long axis {number(long_axis, digits=0)}")
+        facts.append(wording.say(Phrase.LONG_AXIS_OF, size=number(long_axis, digits=0, wording=wording)))
     volume = _first(report, "sz.volume", subject.key)
     if volume is not None and volume.number is not None:
-        facts.append(_volume(volume))
-    said = f"{words}, {lesion_label(report, subject)}: {', '.join(facts) if facts else 'not measured'}"
-    used = (a for name in _SAID for a in report.answers_of(name, subject.key) if a.status is Status.PROPOSED)
-    sources = dict.fromkeys(WHENCE[a.provenance] for a in used)
-    return f"{said} (proposed {' and '.join(sources)})." if sources else f"{said}."
+        facts.append(_volume(volume, wording))
+    known = ", ".join(facts) if facts else wording.say(Phrase.NOT_MEASURED)
+    said = f"{what}, {lesion_label(report, subject, wording)}: {known}"
+    sources = _sources((a for name in _SAID for a in report.answers_of(name, subject.key)), wording)
+    return f"{said} {wording.say(Phrase.PROPOSED_WHENCE, whence=sources)}." if sources else f"{said}."
 
 
-def completeness(counted: Completeness) -> str:
+def completeness(counted: Completeness, wording: Wording = ENGLISH) -> str:
     """Return the completeness in words."""
-    said = f"{counted.prompts} prompts: "
     if counted.confirmed == counted.prompts:
-        return f"{said}{counted.confirmed} confirmed"
-    return f"{said}{counted.proposed} proposed, {counted.confirmed} confirmed, {counted.open} open"
+        return wording.say(Phrase.ALL_CONFIRMED, prompts=counted.prompts, confirmed=counted.confirmed)
+    return wording.say(
+        Phrase.COMPLETENESS,
+        prompts=counted.prompts,
+        proposed=counted.proposed,
+        confirmed=counted.confirmed,
+        open=counted.open,
+    )
