@@ -29,7 +29,7 @@ from service.store.registry import CaseSummary, ReportRecord
 from service.store.spool import Quarantined
 from service.work.receiving import make_spool
 from service.work.services import Services
-from sr_templates import load_template
+from sr_templates import load_template, template_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +135,7 @@ def check(settings: Settings) -> tuple[str, ...]:
         What cannot, and the way out.
     """
     rules = triage.load(settings.triage.rules)
-    for name in sorted({rule.template for rule in rules if rule.report}):
+    for name in sorted({*template_names(), *(r.template for r in rules if r.template)}):
         load_template(name)
     return tuple(rule.name for rule in rules)
 

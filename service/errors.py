@@ -8,6 +8,8 @@
     ├── Permanent              trying again cannot help: park it and tell a person
     │   ├── InputError         a file or an object that is not what it should be
     │   ├── GateError          a report that must not leave the house (see ``service.sr.gate``)
+    │   ├── NotAllowed         a step that the life of a report does not allow now (see ``service.flow.lifecycle``)
+    │   ├── AnswerError        answers that do not fit their questions: all that is wrong, a line each
     │   └── Rejected           the peer refused for good (carries the DIMSE status)
     ├── Transient              trying again may help: retry with back-off
     │   ├── PeerUnavailable    no connection, no association, time-out, busy
@@ -46,6 +48,18 @@ class GateError(Permanent):
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class NotAllowed(Permanent):
+    """A step that the life of a report does not allow now; the message says what is allowed, and the way out."""
+
+
+class AnswerError(Permanent):
+    """Answers that do not fit their questions; ``problems`` lists all of them, in a radiologist's words."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
         self.problems = problems
 
 

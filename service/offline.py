@@ -14,20 +14,34 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from service.errors import InputError
-from service.flow.produce import COMPREHENSIVE_SR, Options, produce, renditions
+from service.flow.objects import extras
+from service.flow.produce import COMPREHENSIVE_SR, Options, Rendition, produce, renditions, taken_in
+from service.flow.taking import Returned, of_foreign
 from service.measure.segments import measure_study
 from service.model.measurement import SegmentMeasurements
 from service.model.report_json import to_json
+from service.model.study import Study
+from service.page.pictures import KeyImages, key_images
 from service.read.folder import Folder, read_folder
+from service.read.returned import SR_CLASSES, read_foreign
 from service.settings import Settings
 from service.sr import gate, render
 from service.sr.companion import Profile
-from service.sr.parse import parse
+from service.sr.parse import parse, template_of
+from service.sr.phrases import wording
 from sr_templates import load_template, template_names
+from sr_templates.questions import completeness
 
 #: UIDs of what is composed offline are those of no installation
 _INSTALLATION = "offline"
-_FILES = {"report": "report.dcm", "companion": "measurements.dcm"}
+_FILES = {
+    "report": "report.dcm",
+    "companion": "measurements.dcm",
+    "pdf": "page.dcm",
+    "key-image": "key-image.dcm",
+    "key-objects": "key-objects.dcm",
+    "presentation": "presentation.dcm",
+}
 _CONTENT = "report.json"
 _TITLES = {"126000": "companion", "126001": "report"}
 #: what pydicom raises for bytes that make no sense
@@ -70,11 +84,15 @@ def compose(
     template: str = "baseline",
     sop_class_uid: str = COMPREHENSIVE_SR,
     profile: Profile = "standard",
+    objects: tuple[str, ...] = (),
+    language: str = "",
 ) -> FolderComposed:
-    """Write ``report.dcm``, ``measurements.dcm`` where there are lines to draw, and ``report.json``.
+    """Write ``report.dcm``, ``measurements.dcm`` where there are lines to draw, ``report.json``, and the further ``objects``.
 
     One study goes into ``out`` itself, several each into a folder named by its Study Instance UID. No triage, no registry: every study
     gets a report, and none is compared.
+
+    ``language``: what report and page are written in; empty: as the settings say.
 
     Raises
     ------
@@ -82,23 +100,67 @@ def compose(
         ``folder`` is none, holds no DICOM file, or ``out`` cannot be written.
     GateError
         A report failed a check; nothing of it was written.
+    TemplateError
+        There is no such template or language.
     """
     found = _read(settings, folder)
     options = Options(
         installation=_INSTALLATION,
         template=template,
         timezone=settings.site.timezone,
+        language=language or settings.reports.language,
         series_number=settings.reports.series_number,
         companion_series_number=settings.reports.companion_series_number,
     )
     composed = []
+    left_out = list(found.refused)
     for study in found.studies:
-        produced = produce(study, measure_study(study, found.open_file), None, options)
-        made = renditions(produced, sop_class_uid=sop_class_uid, profile=profile, version=1, created_at=now)
+        measured = measure_study(study, found.open_file)
+        came = tuple(_returned(study, found, left_out))
+        produced = produce(study, measured, None, options, returned=came, clinical=settings.clinical)
+        made = renditions(
+            produced,
+            sop_class_uid=sop_class_uid,
+            profile=profile,
+            version=1,
+            predecessors={"report": taken_in(produced)},
+            created_at=now,
+        )
+        images = (
+            key_images(produced.report, produced.study, found.open_file, wording(options.language))
+            if objects
+            else KeyImages()
+        )
+        made += extras(produced, made[0], objects, images, version=1, created_at=now, clinical=settings.clinical)
         place = out if len(found.studies) == 1 else out / study.study_instance_uid
-        contents = {_FILES[r.kind]: r.part10 for r in made} | {_CONTENT: to_json(produced.report).encode()}
+        counted = completeness(produced.report, produced.template, settings.clinical)
+        contents = _named(made) | {_CONTENT: to_json(produced.report, counted).encode()}
         composed.append(Composed(study_instance_uid=study.study_instance_uid, files=_write(place, contents)))
-    return FolderComposed(studies=tuple(composed), refused=found.refused)
+    return FolderComposed(studies=tuple(composed), refused=tuple(left_out))
+
+
+def _returned(study: Study, found: Folder, left_out: list[str]) -> Iterator[Returned]:
+    """Yield the structured reports of others in a study; why one cannot be read goes to ``left_out``."""
+    for instance in study.instances:
+        if instance.sop_class_uid not in SR_CLASSES:
+            continue
+        path = found.open_file(instance)
+        try:
+            yield of_foreign(read_foreign(path.read_bytes()), instance.reference)
+        except (InputError, OSError) as error:
+            left_out.append(f"{path.name}, a structured report: {error}")
+
+
+def _named(made: tuple[Rendition, ...]) -> dict[str, bytes]:
+    """Return file name → content; several objects of one kind are numbered."""
+    found: dict[str, bytes] = {}
+    for one in made:
+        name, number = _FILES[one.kind], 1
+        while name in found:
+            number += 1
+            name = _FILES[one.kind].replace(".dcm", f"-{number}.dcm")
+        found[name] = one.part10
+    return found
 
 
 def _read(settings: Settings, folder: Path) -> Folder:
@@ -114,8 +176,8 @@ def _write(place: Path, contents: dict[str, bytes]) -> tuple[Path, ...]:
     try:
         place.mkdir(parents=True, exist_ok=True)
         # what an earlier run wrote of another shape must not be taken for this one's
-        for name in (*_FILES.values(), _CONTENT):
-            (place / name).unlink(missing_ok=True)
+        for stale in (p for f in (*_FILES.values(), _CONTENT) for p in place.glob(f.replace(".", "*."))):
+            stale.unlink(missing_ok=True)
         for name, content in contents.items():
             (place / name).write_bytes(content)
     except OSError as error:
@@ -209,12 +271,11 @@ def problems_of(path: Path) -> tuple[str, ...]:
 
 
 def _unreadable(ds: Dataset) -> list[str]:
-    faults = []
-    for name in template_names():
-        try:
-            parse(ds, load_template(name))
-        except InputError as error:
-            faults.append(f"does not read back as a '{name}' report: {error}")
-        else:
-            return []
-    return faults
+    name = template_of(ds)
+    if name not in template_names():
+        return [f"it was made by the template '{name}', which is not here" if name else "it is no report of ours"]
+    try:
+        parse(ds, load_template(name))
+    except InputError as error:
+        return [f"does not read back as a '{name}' report: {error}"]
+    return []

@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 from service.flow.compose import Facts, compose
-from service.flow.prefill import Device
+from service.flow.context import Device
 from service.flow.produce import COMPREHENSIVE_SR, Options, Produced, Rendition, produce, renditions
 from service.model.code import Code
 from service.model.measurement import Measurement, Reference, SegmentMeasurements

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service import __version__, configuration
-from service.cli import files, stores
+from service.cli import export, files, report, stores
 from service.cli.common import NO, WRONG, AsJson, Config, complain, load, quiet, say, say_json, table
 from service.errors import ConfigurationError, LmsSrError, TemplateError
 from service.model.events import StudyState
@@ -27,6 +27,8 @@ app = typer.Typer(
     "Exit codes: 0 done, 1 the answer is no, 2 wrong usage, setting or template.",
 )
 files.add_to(app)
+export.add_to(app)
+report.add_to(app)
 stores.add_to(app)
 
 if TYPE_CHECKING:
@@ -158,12 +160,12 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
 def echo(
     node: Annotated[str, typer.Argument(help="Name of a node.")], config: Config = None, as_json: AsJson = False
 ) -> None:
-    """Send a C-ECHO to a node, and say which SR classes it takes.
+    """Send a C-ECHO to a node, and say which of our classes it takes.
 
     Example: lms-sr echo PACS --config /etc/lms-sr.toml
     """
     from service.dimse import scu
-    from service.flow.produce import CLASS_NAMES
+    from service.flow.produce import CLASS_NAMES, SR_CLASSES
 
     settings = load(config)
     found = settings.node(node)
@@ -175,12 +177,14 @@ def echo(
         msg = f"[[nodes]] '{node}' has no port: it only calls us"
         raise ConfigurationError(msg)
     scu.echo(settings, found)
-    taken = [CLASS_NAMES[c] for c in CLASS_NAMES if c in scu.probe(settings, found)]
+    accepted = scu.probe(settings, found)
+    taken = [name for c, name in CLASS_NAMES.items() if c in accepted]
     if as_json:
-        say_json({"node": node, "echo": True, "sr_classes": taken})
+        coded = [CLASS_NAMES[c] for c in SR_CLASSES if c in accepted]
+        say_json({"node": node, "echo": True, "sr_classes": coded, "classes": taken})
         return
     say(f"{node} ({found.ae_title} at {found.host}:{found.port}) answers")
-    say(f"SR classes that it takes: {', '.join(taken) or 'none: reports cannot be stored there'}")
+    say(f"Classes of ours that it takes: {', '.join(taken) or 'none: reports cannot be stored there'}")
 
 
 @app.command()

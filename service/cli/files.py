@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.common import NO, AsJson, Config, complain, load, say, say_json, table
+from service.cli.common import NO, WRONG, AsJson, Config, complain, load, say, say_json, table
 from service.errors import TemplateError
 
 template = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Report templates: list, check, show.")
@@ -22,6 +22,7 @@ Templates = Annotated[
         "--folder", help="Folder laid out as sr_templates/; by default the shipped templates.", show_default=False
     ),
 ]
+Names = Annotated[list[str] | None, typer.Argument(help="Names of templates; without one, all.", show_default=False)]
 
 
 class SrClass(enum.StrEnum):
@@ -32,11 +33,30 @@ class SrClass(enum.StrEnum):
     ENHANCED = "enhanced"
 
 
+class Kind(enum.StrEnum):
+    """What ``template schema`` takes."""
+
+    SECTION = "section"
+    TEMPLATE = "template"
+    RETIRED = "retired"
+    LANGUAGE = "language"
+    DIFFERENTIAL = "differential"
+
+
 class Form(enum.StrEnum):
     """What ``--format`` takes."""
 
     TEXT = "text"
     HTML = "html"
+
+
+class ExtraObject(enum.StrEnum):
+    """What ``--object`` takes."""
+
+    PDF = "pdf"
+    KEY_IMAGE = "key-image"
+    KEY_OBJECTS = "key-objects"
+    PRESENTATION = "presentation"
 
 
 class TrackingProfile(enum.StrEnum):
@@ -65,12 +85,29 @@ def compose(
     profile: Annotated[
         TrackingProfile, typer.Option("--profile", help="Tracking identifiers of the measurements.")
     ] = TrackingProfile.STANDARD,
+    objects: Annotated[
+        list[ExtraObject] | None,
+        typer.Option(
+            "--object",
+            help="Also write the page as a PDF, the measured slices as pictures, the selection of their originals, a presentation "
+            "state over them; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    language: Annotated[
+        str,
+        typer.Option(
+            "--language",
+            help="What report and page are written in: en, de. By default as the settings say.",
+            show_default=False,
+        ),
+    ] = "",
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Make the report of a folder of DICOM files, without service, triage or registry.
 
-    Example: lms-sr compose ./study --out ./report
+    Example: lms-sr compose ./study --out ./report --object pdf --object key-image
     """
     from service import offline
     from service.clock import SystemClock
@@ -85,6 +122,8 @@ def compose(
         template=template_name,
         sop_class_uid=classes[sop_class],
         profile=profile.value,
+        objects=tuple(o.value for o in objects or ()),
+        language=language,
     )
     if as_json:
         say_json(done)
@@ -171,41 +210,66 @@ def list_templates(folder: Templates = None, as_json: AsJson = False) -> None:
 
     found = [load_template(name, folder) for name in template_names(folder)]
     if as_json:
-        say_json([{"name": t.key, "version": t.version, "label": t.label, "items": len(list(t))} for t in found])
+        say_json(
+            [
+                {"name": t.key, "version": t.version, "label": t.label, "items": len(list(t)), "rules": len(t.rules)}
+                for t in found
+            ]
+        )
         return
-    say(table(("template", "version", "items", "label"), [(t.key, t.version, len(list(t)), t.label) for t in found]))
+    rows = [(t.key, t.version, len(list(t)), len(t.rules), t.label) for t in found]
+    say(table(("template", "version", "items", "rules", "label"), rows))
 
 
 @template.command()
 def lint(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Names of templates; without one, all.", show_default=False)
-    ] = None,
+    names: Names = None,
     folder: Templates = None,
+    language: Annotated[
+        str,
+        typer.Option("--language", help="Also tell what a form in this language would still say in English: de, say."),
+    ] = "en",
     as_json: AsJson = False,
 ) -> None:
-    """Find every fault of a template: unknown codes, conditions that cannot hold, missing units; ends with 2 if there is one.
+    """Find every fault of a template, with its file, line and the way out; ends with 2 if there is one.
+
+    Unknown codes, conditions that can never hold, missing units, items that nobody is ever asked, and much more.
 
     Example: lms-sr template lint baseline --folder ./my-templates
     """
-    from service.flow.prefill import SOURCES
-    from sr_templates import template_names
+    from service.flow.registered import registered
+    from sr_templates import load_template
+    from sr_templates.language.labels import load_language
     from sr_templates.language.linter import lint as faults_of
+    from sr_templates.language.linter import missing_labels
+
+    words = load_language(language, folder)
+    functions = registered()
+    faults: dict[str, tuple[str, ...]] = {}
+    for name in _known(names, folder):
+        faults[name] = faults_of(name, names=functions, folder=folder)
+        if not faults[name]:
+            faults[name] = missing_labels(load_template(name, folder), words)
+    if as_json:
+        say_json(faults)
+        if any(faults.values()):
+            raise typer.Exit(WRONG)
+        return
+    if any(faults.values()):
+        raise TemplateError("\n".join(dict.fromkeys(f for found in faults.values() for f in found)))
+    say(f"{', '.join(faults)}: no faults")
+
+
+def _known(names: list[str] | None, folder: Path | None) -> tuple[str, ...]:
+    """Return the names that were given, or all; refuse one that is no template."""
+    from sr_templates import template_names
 
     known = template_names(folder)
     for name in names or ():
         if name not in known:
             msg = f"there is no template '{name}': known are {', '.join(known) or 'none'}"
             raise TemplateError(msg)
-    faults = {name: faults_of(name, sources=tuple(SOURCES), folder=folder) for name in names or known}
-    if as_json:
-        say_json(faults)
-        if any(faults.values()):
-            raise typer.Exit(2)
-        return
-    if any(faults.values()):
-        raise TemplateError("\n".join(dict.fromkeys(f for found in faults.values() for f in found)))
-    say(f"{', '.join(faults)}: no faults")
+    return tuple(names or known)
 
 
 @template.command()
@@ -214,7 +278,7 @@ def show(
     folder: Templates = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a template asks: sections, items, needs.
+    """Show what a template asks: sections, items, needs, rules.
 
     Example: lms-sr template show baseline
     """
@@ -230,23 +294,44 @@ def show(
         say(table(("  item", "need", "asked about", "modalities", "question"), [
             (f"  {i.key}", i.need.value, i.scope.value, " ".join(i.modalities) or "all", i.label) for i in section.items
         ]))  # fmt: skip
+        for rule in section.rules:
+            say(f"  rule {rule.key}{' (warning)' if rule.warning else ''}: {rule.message}")
 
 
 @template.command()
 def docs(
-    name: Annotated[str, typer.Argument(help="Name of the template.")] = "baseline",
+    names: Names = None,
     folder: Templates = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the clinical documentation of a template as Markdown.
+    """Print the clinical documentation of templates as Markdown.
 
     Example: lms-sr template docs > docs/clinical.md
     """
     from sr_templates import load_template
     from sr_templates.documentation import markdown
 
-    text = markdown(load_template(name, folder))
+    found = [load_template(name, folder) for name in _known(names, folder)]
+    text = markdown(found, folder)
     if as_json:
-        say(json.dumps({"template": name, "markdown": text}))
+        say(json.dumps({"templates": [t.key for t in found], "markdown": text}))
         return
     typer.echo(text, nl=False)
+
+
+@template.command("schema")
+def print_schema(
+    kind: Annotated[Kind, typer.Argument(help="Which file: section, template, retired, language, differential.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print the JSON Schema of one kind of template file, for the completion of an editor.
+
+    Example: lms-sr template schema section > schema/section.schema.json
+    """
+    from service.flow.registered import registered
+    from sr_templates.language.schema import Kind as Schemas
+    from sr_templates.language.schema import schema
+
+    # a schema is JSON as it is
+    del as_json
+    typer.echo(schema(Schemas(kind.value), registered()), nl=False)

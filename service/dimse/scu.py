@@ -22,8 +22,17 @@ COMPREHENSIVE_3D_SR: Final = "1.2.840.10008.5.1.4.1.1.88.34"
 COMPREHENSIVE_SR: Final = "1.2.840.10008.5.1.4.1.1.88.33"
 ENHANCED_SR: Final = "1.2.840.10008.5.1.4.1.1.88.22"
 
+KEY_OBJECT_SELECTION: Final = "1.2.840.10008.5.1.4.1.1.88.59"
+
 #: the SR classes that we write, the most capable first
 SR_CLASSES: Final = (COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, ENHANCED_SR)
+#: Basic Text SR, Encapsulated PDF, Secondary Capture, Grayscale Softcopy Presentation State: what else a node may get
+OTHER_CLASSES: Final = (
+    "1.2.840.10008.5.1.4.1.1.88.11",
+    "1.2.840.10008.5.1.4.1.1.104.1",
+    "1.2.840.10008.5.1.4.1.1.7",
+    "1.2.840.10008.5.1.4.1.1.11.1",
+)
 _LITTLE_ENDIAN = (EXPLICIT_LITTLE, IMPLICIT_LITTLE)
 
 
@@ -71,7 +80,7 @@ def echo(settings: Settings, node: Node) -> None:
 
 
 def probe(settings: Settings, node: Node) -> frozenset[str]:
-    """Return the SOP classes of ``SR_CLASSES`` that the node takes; empty where it takes none.
+    """Return those of the classes that we send (``SR_CLASSES``, ``OTHER_CLASSES``, key objects) that the node takes.
 
     Raises
     ------
@@ -81,7 +90,12 @@ def probe(settings: Settings, node: Node) -> frozenset[str]:
         The node refuses the association.
     """
     with Requestor(
-        settings, node, [Proposal(abstract_syntax=c, transfer_syntaxes=_LITTLE_ENDIAN) for c in SR_CLASSES]
+        settings,
+        node,
+        [
+            Proposal(abstract_syntax=c, transfer_syntaxes=_LITTLE_ENDIAN)
+            for c in (*SR_CLASSES, *OTHER_CLASSES, KEY_OBJECT_SELECTION)
+        ],
     ) as peer:
         return frozenset(context.abstract_syntax for context in peer.accepted)
 

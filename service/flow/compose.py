@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from service.flow import technique
-from service.flow.prefill import MODALITIES, SOURCES, Context, Device, several_lesions, tracking_uid
+from service.flow.context import Context, Device
+from service.flow.prefill import MODALITIES, SOURCES, several_lesions, tracking_uid
+from service.model.age import age_at, sex_of
 from service.model.measurement import SegmentMeasurements
 from service.model.prior import PriorReport
 from service.model.report import Answer, Report, Scope, Subject
@@ -48,6 +50,8 @@ def compose(facts: Facts, template: Template) -> Report:
         template_version=template.version,
         study_instance_uid=facts.study.study_instance_uid,
         modalities=tuple(m for m in facts.study.modalities if m in MODALITIES),
+        patient_sex=sex_of(facts.study.patient.sex),
+        patient_age=age_at(facts.study.patient.birth_date, facts.study.date),
         subjects=(*(s for s, _ in series), *(s for s, _ in lesions)),
         answers=tuple(answers),
         remarks=(*facts.remarks, *_remarks(facts, tumours)),

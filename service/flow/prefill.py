@@ -7,19 +7,19 @@ that only *could* be so stays open.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from decimal import ROUND_HALF_UP, Decimal
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from service.flow import technique
+from service.flow.context import Context, Source, proposal, quantity
+from service.flow.prefill_prior import prior_answer, prior_nadir
+from service.flow.prefill_technique import TECHNIQUE_SOURCES
 from service.model.measurement import Measurement, Reference, SegmentMeasurements
-from service.model.prior import PriorReport
-from service.model.report import Answer, Date, Provenance, Quantity, Status, Subject, Uid, Value
-from service.model.study import Series, Study
+from service.model.report import Answer, Date, Provenance, Quantity, Status, Uid
+from service.model.study import Study
 from service.model.uids import derived_uid
-from sr_templates import CodeTable, Item, load_codes
-from sr_templates.language.values import Fill
+from sr_templates import Item
 
 MM3_PER_CM3 = 1000
 #: Code Value (0008,0100) is SH; a longer one would have to be a Long Code Value, which many archives drop
@@ -27,66 +27,11 @@ MAX_CODE_VALUE = 16
 _PROCEDURES: Mapping[tuple[str, ...], str] = MappingProxyType({("CT",): "proc.ct_report", ("MR",): "proc.mr_report"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
-    """The device observer: this installation of the service."""
-
-    name: str
-    uid: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """Everything a source may look at."""
-
-    study: Study
-    device: Device
-    prior: PriorReport | None = None
-    subject: Subject | None = None
-    series: Series | None = None
-    segment: SegmentMeasurements | None = None
-    #: all tumour segments of the study
-    tumours: tuple[SegmentMeasurements, ...] = ()
-
-    @property
-    def codes(self) -> CodeTable:
-        """Return the table of codes."""
-        return load_codes()
-
-
-Source = Callable[[Context, Item], tuple[Answer, ...]]
-
-
-def _answer(
-    context: Context, item: Item, provenance: Provenance, *values: Value, basis: str = ""
-) -> tuple[Answer, ...]:
-    return (
-        Answer(
-            item=item.key,
-            subject=context.subject.key if context.subject else "",
-            values=values,
-            status=Status.AUTOMATIC if item.fill is Fill.AUTOMATIC else Status.PROPOSED,
-            provenance=provenance,
-            basis=basis,
-        ),
-    )
-
-
-def quantity(item: Item, number: float) -> Quantity | None:
-    """Return ``number`` rounded as the item writes it, or None where it lies outside the item's range."""
-    if item.unit is None:
-        return None
-    exact = Decimal(repr(number))
-    if (item.low is not None and exact < item.low) or (item.high is not None and exact > item.high):
-        return None
-    return Quantity(number=exact.quantize(Decimal(1).scaleb(-item.decimals), ROUND_HALF_UP), unit=item.unit)
-
-
 def _header_number(keyword: str) -> Source:
     def source(context: Context, item: Item) -> tuple[Answer, ...]:
         number = context.series.header.number(keyword) if context.series else None
         value = quantity(item, number) if number else None
-        return _answer(context, item, Provenance.DICOM, value) if value else ()
+        return proposal(context, item, Provenance.DICOM, value) if value else ()
 
     return source
 
@@ -100,22 +45,22 @@ def _indication(context: Context, item: Item) -> tuple[Answer, ...]:
     for basis, keyword in texts:
         found = sorted({" ".join(s.header.text(keyword).split()) for s in context.study.images} - {""})
         if found:
-            return _answer(context, item, Provenance.DICOM, found[0][: item.max_length], basis=f"{basis}, not coded")
+            return proposal(context, item, Provenance.DICOM, found[0][: item.max_length], basis=f"{basis}, not coded")
     return ()
 
 
 def _procedure(context: Context, item: Item) -> tuple[Answer, ...]:
     codes = [c for c in context.study.procedure_codes if len(c.value) <= MAX_CODE_VALUE and c.meaning and c.scheme]
     if codes:
-        return _answer(context, item, Provenance.DICOM, replace(codes[0], meaning=codes[0].meaning[:64].strip()))
+        return proposal(context, item, Provenance.DICOM, replace(codes[0], meaning=codes[0].meaning[:64].strip()))
     fallback = _PROCEDURES.get(context.study.modalities, "proc.imaging")
-    return _answer(context, item, Provenance.DICOM, context.codes[fallback])
+    return proposal(context, item, Provenance.DICOM, context.codes[fallback])
 
 
 def _comparison(context: Context, item: Item) -> tuple[Answer, ...]:
     prior = context.prior
     if prior is None:
-        return _answer(context, item, Provenance.RULE, "none in the registry")
+        return proposal(context, item, Provenance.RULE, "none in the registry")
     day = prior.study_date
     parts = [
         " and ".join(prior.modalities) or "examination",
@@ -124,19 +69,19 @@ def _comparison(context: Context, item: Item) -> tuple[Answer, ...]:
     ]
     if prior.accession_number:
         parts.insert(2, f"accession {prior.accession_number}")
-    return _answer(context, item, Provenance.PRIOR, ", ".join(parts), basis="registry")
+    return proposal(context, item, Provenance.PRIOR, ", ".join(parts), basis="registry")
 
 
 def _comparison_uid(context: Context, item: Item) -> tuple[Answer, ...]:
     if context.prior is None:
         return ()
-    return _answer(context, item, Provenance.PRIOR, Uid(context.prior.study_instance_uid), basis="registry")
+    return proposal(context, item, Provenance.PRIOR, Uid(context.prior.study_instance_uid), basis="registry")
 
 
 def _comparison_date(context: Context, item: Item) -> tuple[Answer, ...]:
     if context.prior is None or not context.prior.study_date:
         return ()
-    return _answer(context, item, Provenance.PRIOR, Date(context.prior.study_date), basis="registry")
+    return proposal(context, item, Provenance.PRIOR, Date(context.prior.study_date), basis="registry")
 
 
 def _comparison_interval(context: Context, item: Item) -> tuple[Answer, ...]:
@@ -150,31 +95,31 @@ def _comparison_interval(context: Context, item: Item) -> tuple[Answer, ...]:
     except ValueError:
         return ()
     value = quantity(item, (now - then).days)
-    return _answer(context, item, Provenance.RULE, value, basis="study dates") if value else ()
+    return proposal(context, item, Provenance.RULE, value, basis="study dates") if value else ()
 
 
 def _study_date(context: Context, item: Item) -> tuple[Answer, ...]:
-    return _answer(context, item, Provenance.DICOM, Date(context.study.date)) if context.study.date else ()
+    return proposal(context, item, Provenance.DICOM, Date(context.study.date)) if context.study.date else ()
 
 
 def _coverage(context: Context, item: Item) -> tuple[Answer, ...]:
     regions = technique.regions_of(context.study)
     values = tuple(context.codes[r] for r in regions)
-    return _answer(context, item, Provenance.DICOM, *values, basis="body part examined") if values else ()
+    return proposal(context, item, Provenance.DICOM, *values, basis="body part examined") if values else ()
 
 
 def _chest_covered(context: Context, item: Item) -> tuple[Answer, ...]:
     # never "No": a header without the word proves nothing
     if technique.CHEST_REGIONS.isdisjoint(technique.regions_of(context.study)):
         return ()
-    return _answer(context, item, Provenance.DICOM, context.codes["v.yes"], basis="body part examined")
+    return proposal(context, item, Provenance.DICOM, context.codes["v.yes"], basis="body part examined")
 
 
 def _contrast_given(context: Context, item: Item) -> tuple[Answer, ...]:
     # never "No": an empty Contrast/Bolus Agent proves nothing
     if not technique.contrast_agent_named(context.study):
         return ()
-    return _answer(context, item, Provenance.DICOM, context.codes["v.yes"], basis="contrast agent named in the header")
+    return proposal(context, item, Provenance.DICOM, context.codes["v.yes"], basis="contrast agent named in the header")
 
 
 MODALITIES = {"CT": "mod.ct", "MR": "mod.mr", "US": "mod.us", "PT": "mod.pt", "NM": "mod.nm", "XA": "mod.xa"}
@@ -182,35 +127,35 @@ MODALITIES = {"CT": "mod.ct", "MR": "mod.mr", "US": "mod.us", "PT": "mod.pt", "N
 
 def _series_modality(context: Context, item: Item) -> tuple[Answer, ...]:
     key = MODALITIES.get(context.series.modality) if context.series else None
-    return _answer(context, item, Provenance.DICOM, context.codes[key]) if key else ()
+    return proposal(context, item, Provenance.DICOM, context.codes[key]) if key else ()
 
 
 def _enhancement_phase(context: Context, item: Item) -> tuple[Answer, ...]:
     if context.series is None or context.series.modality not in item.modalities:
         return ()
     key, basis = technique.phase_of(context.series)
-    return _answer(context, item, Provenance.DICOM, context.codes[key], basis=basis) if key else ()
+    return proposal(context, item, Provenance.DICOM, context.codes[key], basis=basis) if key else ()
 
 
 def _tracking_identifier(context: Context, item: Item) -> tuple[Answer, ...]:
-    return _answer(context, item, Provenance.RULE, context.subject.tracking_id) if context.subject else ()
+    return proposal(context, item, Provenance.RULE, context.subject.tracking_id) if context.subject else ()
 
 
 def _tracking_uid(context: Context, item: Item) -> tuple[Answer, ...]:
-    return _answer(context, item, Provenance.RULE, Uid(context.subject.tracking_uid)) if context.subject else ()
+    return proposal(context, item, Provenance.RULE, Uid(context.subject.tracking_uid)) if context.subject else ()
 
 
 def _finding(context: Context, item: Item) -> tuple[Answer, ...]:
     # whatever the segment's type says (tumour, neoplasm, GTV): before tissue diagnosis the finding is a mass
     if context.segment is None:
         return ()
-    return _answer(context, item, Provenance.SEGMENTATION, context.codes["tum.mass"], basis=context.segment.role_basis)
+    return proposal(context, item, Provenance.SEGMENTATION, context.codes["tum.mass"], basis=context.segment.role_basis)
 
 
 def _finding_category(context: Context, item: Item) -> tuple[Answer, ...]:
     if context.segment is None:
         return ()
-    return _answer(
+    return proposal(
         context, item, Provenance.SEGMENTATION, context.codes["cat.morph_abnormal"], basis=context.segment.role_basis
     )
 
@@ -219,7 +164,7 @@ def _laterality(context: Context, item: Item) -> tuple[Answer, ...]:
     if context.segment is None or not context.segment.laterality:
         return ()
     side = context.codes[context.segment.laterality]
-    return _answer(context, item, Provenance.SEGMENTATION, side, basis=context.segment.laterality_basis)
+    return proposal(context, item, Provenance.SEGMENTATION, side, basis=context.segment.laterality_basis)
 
 
 def several_lesions(tumours: tuple[SegmentMeasurements, ...]) -> int:
@@ -233,7 +178,7 @@ def _lesion_load(context: Context, item: Item) -> tuple[Answer, ...]:
     count = several_lesions(context.tumours)
     for low, high, key in ((2, 5, "load.2_5"), (6, 10, "load.6_10"), (11, 10**6, "load.gt10")):
         if low <= count <= high:
-            return _answer(
+            return proposal(
                 context,
                 item,
                 Provenance.SEGMENTATION,
@@ -256,6 +201,18 @@ def _measured(context: Context, item: Item) -> tuple[Answer, ...]:
     return tuple(answers)
 
 
+def _resting_on(context: Context, m: Measurement) -> tuple[Reference, ...]:
+    """Return what a number rests on beside its segment.
+
+    An attenuation rests on a series, with its phase and tube voltage, which the segment does not name: the image of the long axis does.
+    """
+    own = tuple(e for e in m.evidence if context.subject is None or e != context.subject.segment)
+    if own or m.name != "ct.hu" or context.segment is None:
+        return own
+    lines = [e for n in context.segment.measurements if n.name == "sz.long_axis" for e in n.evidence if e.points]
+    return tuple(replace(e, points=()) for e in lines[:1])
+
+
 def _measurement(context: Context, item: Item, m: Measurement, value: Quantity) -> Answer:
     volume = item.key == "sz.volume"
     return Answer(
@@ -267,7 +224,7 @@ def _measurement(context: Context, item: Item, m: Measurement, value: Quantity) 
         basis=m.method,
         derivation=context.codes[m.derivation] if m.derivation else None,
         method=context.codes["sz.method_voxel"] if volume else None,
-        evidence=tuple(_rounded(e) for e in m.evidence if context.subject is None or e != context.subject.segment),
+        evidence=tuple(_rounded(e) for e in _resting_on(context, m)),
     )
 
 
@@ -279,39 +236,19 @@ def _rounded(reference: Reference) -> Reference:
 def _size_basis(context: Context, item: Item) -> tuple[Answer, ...]:
     if context.segment is None or not any(m.name.startswith("sz.") for m in context.segment.measurements):
         return ()
-    return _answer(context, item, Provenance.RULE, context.codes["szb.seg"])
-
-
-T_LIMITS_MM = ((50.0, "st.t1"), (100.0, "st.t2"), (150.0, "st.t3"))
-"""Upper ends of the T categories in mm, inclusive (AJCC 8, soft tissue sarcoma; the same in its retroperitoneum and trunk chapters)."""
-
-
-def t_category(largest_mm: float) -> str:
-    """Return the key of the clinical T category for the largest dimension, in mm, unrounded: 100 mm is T2, 100.1 mm is T3."""
-    return next((key for limit, key in T_LIMITS_MM if largest_mm <= limit), "st.t4")
-
-
-def _t_category(context: Context, item: Item) -> tuple[Answer, ...]:
-    if context.segment is None or several_lesions(context.tumours) > 1:
-        return ()
-    dimensions = {"sz.long_axis", "sz.height", "sz.width", "sz.depth", "sz.max3d"}
-    sizes = [m.value for m in context.segment.measurements if m.name in dimensions]
-    if not sizes:
-        return ()
-    code = context.codes[t_category(max(sizes))]
-    return _answer(context, item, Provenance.RULE, code, basis=f"largest segmented dimension, {max(sizes):.1f} mm")
+    return proposal(context, item, Provenance.RULE, context.codes["szb.seg"])
 
 
 def _staging_system(context: Context, item: Item) -> tuple[Answer, ...]:
-    return _answer(context, item, Provenance.RULE, context.codes["st.system"]) if context.tumours else ()
+    return proposal(context, item, Provenance.RULE, context.codes["st.system"]) if context.tumours else ()
 
 
 def _device_name(context: Context, item: Item) -> tuple[Answer, ...]:
-    return _answer(context, item, Provenance.RULE, context.device.name)
+    return proposal(context, item, Provenance.RULE, context.device.name)
 
 
 def _device_uid(context: Context, item: Item) -> tuple[Answer, ...]:
-    return _answer(context, item, Provenance.RULE, Uid(context.device.uid))
+    return proposal(context, item, Provenance.RULE, Uid(context.device.uid))
 
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
@@ -338,10 +275,12 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         "lesion_load": _lesion_load,
         "measured": _measured,
         "size_basis": _size_basis,
-        "t_category": _t_category,
         "staging_system": _staging_system,
         "device_name": _device_name,
         "device_uid": _device_uid,
+        "prior": prior_answer,
+        "prior_nadir": prior_nadir,
+        **TECHNIQUE_SOURCES,
     }
 )
 """What an item's ``prefill`` may name."""

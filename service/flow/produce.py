@@ -11,32 +11,59 @@ from types import MappingProxyType
 from typing import Literal
 
 from service import __version__
+from service.flow.carry import Difference, carry
 from service.flow.compose import Facts, compose
-from service.flow.prefill import Device
+from service.flow.context import Device
+from service.flow.derive import derive
+from service.flow.lifecycle import State
+from service.flow.taking import Returned, take
 from service.model.measurement import Reference, SegmentMeasurements
 from service.model.prior import PriorReport
-from service.model.report import Report
+from service.model.report import CompletionFlag, Report
 from service.model.report_json import content_hash
+from service.model.signing import EVIDENCE, Predecessor, Signature
 from service.model.study import Series, Study
 from service.model.uids import derived_uid
-from service.sr import gate
+from service.settings import Clinical
+from service.sr import gate, rejection
+from service.sr.basic_text import BASIC_TEXT_SR, basic_text, withdrawn_text
 from service.sr.companion import Profile, companion
 from service.sr.document import Envelope, document, to_bytes
+from service.sr.encapsulated_pdf import ENCAPSULATED_PDF
 from service.sr.encode import Presentation, encode
+from service.sr.items import ContentItem
+from service.sr.key_image import SECONDARY_CAPTURE
+from service.sr.phrases import ENGLISH, wording
+from service.sr.presentation_state import GRAYSCALE_SOFTCOPY_PRESENTATION_STATE
 from sr_templates import Template, load_template
+from sr_templates.evaluate import DEFAULTS
 
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
 ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"
 
-#: which classes a rendition may take, best first (docs/architecture.md): the first that the destination accepts
+#: which classes a coded rendition may take, best first (docs/architecture.md): the first that the destination accepts
 SR_CLASSES = (COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, ENHANCED_SR)
+#: the report in words, where a destination takes none of them
+LADDER = (*SR_CLASSES, BASIC_TEXT_SR, ENCAPSULATED_PDF)
 CLASS_NAMES: Mapping[str, str] = MappingProxyType(
-    {COMPREHENSIVE_3D_SR: "Comprehensive 3D SR", COMPREHENSIVE_SR: "Comprehensive SR", ENHANCED_SR: "Enhanced SR"}
+    {
+        COMPREHENSIVE_3D_SR: "Comprehensive 3D SR",
+        COMPREHENSIVE_SR: "Comprehensive SR",
+        ENHANCED_SR: "Enhanced SR",
+        BASIC_TEXT_SR: "Basic Text SR",
+        ENCAPSULATED_PDF: "Encapsulated PDF",
+        SECONDARY_CAPTURE: "Secondary Capture",
+        rejection.KEY_OBJECT_SELECTION: "Key Object Selection",
+        GRAYSCALE_SOFTCOPY_PRESENTATION_STATE: "Grayscale Softcopy Presentation State",
+    }
 )
 
-Kind = Literal["report", "companion"]
+Kind = Literal["report", "companion", "rejection", "pdf", "key-image", "key-objects", "presentation"]
+#: what a destination may get beside the SRs (`service.flow.objects`)
+EXTRAS: tuple[Kind, ...] = ("pdf", "key-image", "key-objects", "presentation")
+#: documents that later versions replace; a rejection note stands by itself
 KINDS: tuple[Kind, ...] = ("report", "companion")
 #: a first version replaces nothing
 NO_PREDECESSORS: Mapping[Kind, tuple[Reference, ...]] = MappingProxyType({})
@@ -50,8 +77,11 @@ class Options:
     installation: str
     template: str = "baseline"
     timezone: str = "UTC"
+    #: what report and page are written in: ``en``, or a file of ``sr_templates/languages``
+    language: str = "en"
     series_number: int = 9901
     companion_series_number: int = 9902
+    rejection_series_number: int = 9909
     #: address of the page where the report can be completed; empty: none
     complete_at: str = ""
     remarks: tuple[str, ...] = ()
@@ -68,6 +98,14 @@ class Produced:
     study: Study
     template: Template
     options: Options
+    state: State = State.DRAFT
+    #: who says that it is right; None: nobody yet
+    signature: Signature | None = None
+    #: content hash of what the facts say by themselves
+    facts_hash: str = ""
+    #: SRs of others whose content is in the report
+    included: tuple[Reference, ...] = ()
+    differences: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +119,38 @@ class Rendition:
     transfer_syntax_uid: str
     part10: bytes
 
+    @property
+    def reference(self) -> Reference:
+        """Return a pointer to the object."""
+        return Reference(
+            sop_class_uid=self.sop_class_uid,
+            sop_instance_uid=self.sop_instance_uid,
+            series_instance_uid=self.series_instance_uid,
+        )
+
 
 def produce(
-    study: Study, measurements: tuple[SegmentMeasurements, ...], prior: PriorReport | None, options: Options
+    study: Study,
+    measurements: tuple[SegmentMeasurements, ...],
+    prior: PriorReport | None,
+    options: Options,
+    *,
+    returned: tuple[Returned, ...] = (),
+    before: Report | None = None,
+    clinical: Clinical = DEFAULTS,
 ) -> Produced:
     """Compose the draft of a study.
+
+    Parameters
+    ----------
+    study, measurements, prior, options:
+        The facts, and what the installation wants.
+    returned:
+        SRs of others in the study, and edits of ours: their content is taken in.
+    before:
+        The version that stands: what a person confirmed in it stays.
+    clinical:
+        Thresholds of derivations.
 
     Raises
     ------
@@ -94,14 +159,53 @@ def produce(
     """
     template = load_template(options.template)
     study = without(study, options.ours)
-    device = Device(name=f"LMS-SR {__version__}", uid=derived_uid("device", options.installation))
-    facts = Facts(study=study, device=device, segments=measurements, prior=prior, remarks=options.remarks)
-    report = compose(facts, template)
-    return Produced(report=report, content_hash=content_hash(report), study=study, template=template, options=options)
+    facts = Facts(study=study, device=device(options), segments=measurements, prior=prior, remarks=options.remarks)
+    taken = take(compose(facts, template), returned, template)
+    fresh = derive(taken.report, template, clinical, prior=prior)
+    report, differences = fresh, taken.differences
+    if before is not None:
+        carried = carry(taken.report, before, template)
+        report = derive(carried.report, template, clinical, prior=prior)
+        differences = (*differences, *carried.differences)
+    return Produced(
+        report=report,
+        content_hash=content_hash(report),
+        study=study,
+        template=template,
+        options=options,
+        facts_hash=content_hash(fresh),
+        included=taken.included,
+        differences=tuple(dict.fromkeys(differences)),
+    )
 
 
-def reproduce(report: Report, study: Study, options: Options) -> Produced:
-    """Return a report that was composed before, ready to take another shape.
+def taken_in(produced: Produced) -> tuple[Predecessor, ...]:
+    """Return the SRs of others whose content is in the report, as its document has to name them (CID 7009)."""
+    return tuple(
+        Predecessor(
+            sop_class_uid=r.sop_class_uid,
+            sop_instance_uid=r.sop_instance_uid,
+            series_instance_uid=r.series_instance_uid,
+            purpose=EVIDENCE,
+        )
+        for r in produced.included
+    )
+
+
+def device(options: Options) -> Device:
+    """Return the device observer: this software, in this installation."""
+    return Device(name=f"LMS-SR {__version__}", uid=derived_uid("device", options.installation))
+
+
+def reproduce(
+    report: Report,
+    study: Study,
+    options: Options,
+    *,
+    state: State = State.DRAFT,
+    signature: Signature | None = None,
+) -> Produced:
+    """Return a report that stands in the registry, ready to take a shape.
 
     Raises
     ------
@@ -114,6 +218,8 @@ def reproduce(report: Report, study: Study, options: Options) -> Produced:
         study=without(study, options.ours),
         template=load_template(options.template),
         options=options,
+        state=state,
+        signature=signature,
     )
 
 
@@ -157,18 +263,21 @@ def renditions(
     ``predecessors``: the documents of the same kind that each replaces.
 
     The report allows Comprehensive 3D, Comprehensive and Enhanced SR; the companion has graphics in image coordinates, which all
-    three can hold.
+    three can hold. As Basic Text SR the report is words alone, and nothing stands beside it.
 
     Raises
     ------
     GateError
         A rendition failed a check; nothing of it may be sent.
     """
-    report, study, options = produced.report, produced.study, produced.options
-    root = encode(report, produced.template, Presentation(complete_at=options.complete_at))
+    report, study = produced.report, produced.study
     envelope = _envelope(produced, "report", sop_class_uid, profile, version, created_at)
     envelope = replace(envelope, predecessors=predecessors.get("report", ()))
-    first = _rendition("report", envelope, to_bytes(document(root, study, envelope), study, envelope))
+    root = _root(produced, words_only=sop_class_uid == BASIC_TEXT_SR)
+    first = rendition("report", envelope, to_bytes(document(root, study, envelope), study, envelope))
+    if sop_class_uid == BASIC_TEXT_SR:
+        gate.check_text(first.part10, study=study)
+        return (first,)
     gate.check(first.part10, report=report, template=produced.template, study=study)
     drawn = companion(report, produced.template, spacings(study), profile)
     if drawn is None:
@@ -178,17 +287,22 @@ def renditions(
         twin,
         predecessors=predecessors.get("companion", ()),
         # the report is named as evidence, never as predecessor: a companion replaces companions only
-        further_evidence=(
-            Reference(
-                sop_class_uid=first.sop_class_uid,
-                sop_instance_uid=first.sop_instance_uid,
-                series_instance_uid=first.series_instance_uid,
-            ),
-        ),
+        further_evidence=(first.reference,),
     )
-    second = _rendition("companion", twin, to_bytes(document(drawn, study, twin), study, twin))
+    second = rendition("companion", twin, to_bytes(document(drawn, study, twin), study, twin))
     gate.check(second.part10, report=report, template=produced.template, study=study, companion=True)
     return first, second
+
+
+def _root(produced: Produced, *, words_only: bool) -> ContentItem:
+    report, template = produced.report, produced.template
+    if produced.state is State.WITHDRAWN:
+        return withdrawn_text(report, template) if words_only else rejection.withdrawn(report, template)
+    flag = CompletionFlag.COMPLETE if produced.signature else CompletionFlag.PARTIAL
+    options = produced.options
+    language = wording(options.language).language
+    shown = Presentation(completion=flag, complete_at=options.complete_at, language=language)
+    return basic_text(report, template, shown) if words_only else encode(report, template, shown)
 
 
 def _envelope(
@@ -197,7 +311,10 @@ def _envelope(
     options, study_uid = produced.options, produced.study.study_instance_uid
     is_report = kind == "report"
     # the profile words the companion only: two destinations of one class share the report
-    identity = (kind, options.installation, study_uid, options.template, str(version), sop_class_uid)
+    identity: tuple[str, ...] = (kind, options.installation, study_uid, options.template, str(version), sop_class_uid)
+    if is_report and options.language != ENGLISH.language.code:
+        # a report in another language is another document; the companion says nothing in it
+        identity = (*identity, options.language)
     return Envelope(
         sop_class_uid=sop_class_uid,
         sop_instance_uid=derived_uid(*identity, "" if is_report else profile, produced.content_hash),
@@ -207,10 +324,38 @@ def _envelope(
         version=version,
         created_at=created_at,
         timezone=options.timezone,
+        signature=produced.signature,
     )
 
 
-def _rendition(kind: Kind, envelope: Envelope, part10: bytes) -> Rendition:
+def rejection_note(
+    produced: Produced, rejected: tuple[Reference, ...], *, version: int, description: str, created_at: dt.datetime
+) -> Rendition:
+    """Return the note that says which documents are not to be used any more (`service.sr.rejection`), frozen.
+
+    The same documents give the same note.
+    """
+    options, study = produced.options, produced.study
+    uids = sorted(r.sop_instance_uid for r in rejected)
+    envelope = Envelope(
+        sop_class_uid=rejection.KEY_OBJECT_SELECTION,
+        sop_instance_uid=derived_uid("rejection", options.installation, study.study_instance_uid, str(version), *uids),
+        series_instance_uid=series_uid(options, study.study_instance_uid, "rejection"),
+        series_number=options.rejection_series_number,
+        series_description="LMS rejection note",
+        version=version,
+        created_at=created_at,
+        timezone=options.timezone,
+    )
+    by_uid = {r.sop_instance_uid: r for r in rejected}
+    part10 = rejection.note(
+        tuple(by_uid[u] for u in uids), study, envelope, description=description, device_uid=device(options).uid
+    )
+    return rendition("rejection", envelope, part10)
+
+
+def rendition(kind: Kind, envelope: Envelope, part10: bytes) -> Rendition:
+    """Return the object that ``envelope`` names, frozen."""
     return Rendition(
         kind=kind,
         sop_class_uid=envelope.sop_class_uid,

@@ -18,7 +18,6 @@ from service.errors import ConfigurationError
 from service.flow.folding import fold
 from service.model.study import Study
 
-DEFAULT_TEMPLATE = "baseline"
 NO_RULE = "no rule"
 #: a header text longer than this is cut before it is searched
 _LONGEST = 10_000
@@ -49,7 +48,8 @@ class Rule:
     name: str
     report: bool
     reason: str
-    template: str = DEFAULT_TEMPLATE
+    #: empty: what the registry knows of the patient decides (`service.flow.choice`)
+    template: str = ""
     patient_words: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
@@ -67,7 +67,8 @@ class Decision:
     report: bool
     rule: str
     reason: str
-    template: str = DEFAULT_TEMPLATE
+    #: empty: none was named
+    template: str = ""
     values: tuple[tuple[str, str], ...] = ()
 
 
@@ -287,7 +288,7 @@ def _rule(entry: dict[str, Any], where: str) -> Rule:  # noqa: C901 - one check 
         name=entry["name"],
         report=entry["then"] == "report",
         reason=entry["reason"],
-        template=entry.get("template", DEFAULT_TEMPLATE),
+        template=entry.get("template", ""),
         words_near=tuple(_words(w, "words_near", fault) for w in near),
         only=entry.get("only", ""),
         called=entry.get("called", ""),

@@ -227,6 +227,18 @@ def record_parked(
     )
 
 
+def record_needless(session: Session, outbox_id: int, attempt: int, *, status: int | None, message: str) -> bool:
+    """Record that attempt number ``attempt`` was refused, and that nothing is lost by that; false where it was recorded already."""
+    values: dict[str, object] = {
+        "state": OutboxState.SUPERSEDED.value,
+        "last_status": status,
+        "last_message": message,
+        "next_at": None,
+        "begun": 0,
+    }
+    return _attempted(session, outbox_id, attempt, values)
+
+
 def record_overtaken(session: Session, outbox_id: int, attempt: int, *, status: int | None, may_be_there: bool) -> bool:
     """Record that attempt number ``attempt`` did not deliver an object that was superseded, or parked by hand, meanwhile.
 
@@ -310,6 +322,8 @@ def supersede(session: Session, study_instance_uid: str, version: int) -> tuple[
         OutboxRow.study_instance_uid == study_instance_uid,
         OutboxRow.version < version,
         OutboxRow.state.in_(waiting),
+        # what a note takes out of use stays out of use, whatever comes later
+        OutboxRow.kind != "rejection",
     )
     found = _select(session, *older)
     session.execute(update(OutboxRow).where(*older).values(state=OutboxState.SUPERSEDED.value, next_at=None))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
+from service.flow.carry import Difference
+from service.flow.lifecycle import Action, State, Transition
 from service.model.code import Code
 from service.model.prior import KnownLesion, PriorReport
 from service.model.report import (
@@ -24,7 +27,9 @@ from service.model.report import (
     VerificationFlag,
 )
 from service.model.report_json import content_hash, from_json, to_json
+from service.model.signing import Person, Signature
 from service.model.study import Study
+from service.store import life
 from service.store.tables import AnswerRow, CaseRow, LesionRow, PatientRow, ReportRow
 
 
@@ -49,6 +54,21 @@ class ReportRecord:
     open: int
     current: bool
     created_at: dt.datetime
+    state: State = State.DRAFT
+    #: content hash of what the facts alone said when the version was made
+    facts_hash: str = ""
+    signature: Signature | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """How a version came about, and what is kept with it."""
+
+    transition: Transition
+    signature: Signature | None = None
+    #: of what the facts alone say
+    facts_hash: str = ""
+    differences: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +92,15 @@ def register(
     *,
     version: int,
     at: dt.datetime,
+    entry: Entry | None = None,
 ) -> int:
-    """Add a report version with its patient, case, lesions and answers, make it the current one, and return its id."""
+    """Add a report version with its patient, case, lesions and answers, make it the current one, and return its id.
+
+    ``entry`` says how it came about; without one it is the first draft of the facts. A withdrawn version leaves no current one.
+    """
+    hashed = content_hash(report)
+    entry = entry or Entry(transition=Transition(action=Action.RECOMPOSE, before=None, after=State.DRAFT, at=at))
+    state, signature = entry.transition.after, entry.signature
     case_id = _case(session, study.patient.patient_id, study.patient.issuer, at)
     session.execute(
         update(ReportRow)
@@ -89,24 +116,48 @@ def register(
         template=report.template,
         template_version=report.template_version,
         version=version,
-        content_hash=content_hash(report),
-        completion=CompletionFlag.PARTIAL.value,
-        verification=VerificationFlag.UNVERIFIED.value,
+        content_hash=hashed,
+        completion=(CompletionFlag.COMPLETE if signature else CompletionFlag.PARTIAL).value,
+        verification=(VerificationFlag.VERIFIED if signature else VerificationFlag.UNVERIFIED).value,
         proposed=counted.proposed,
         confirmed=counted.confirmed,
         open=counted.open,
-        current=True,
+        current=state is not State.WITHDRAWN,
         created_at=at,
         content=to_json(report),
+        state=state.value,
+        facts_hash=entry.facts_hash or hashed,
+        **_signed(signature),
     )
     session.add(row)
     session.flush()
+    life.record(session, row.id, report.study_instance_uid, version, entry.transition)
+    life.add_differences(session, row.id, entry.differences, at)
     _lesions(session, case_id, report)
     tracked = {s.key: s.tracking_uid for s in report.subjects}
     values = [_answer_row(row.id, a, n, v, tracked) for a in report.answers for n, v in enumerate(a.values)]
     if values:
         session.execute(insert(AnswerRow), values)
     return row.id
+
+
+def _signed(signature: Signature | None) -> dict[str, Any]:
+    if signature is None:
+        return {}
+    person, code = signature.person, signature.person.code
+    return {
+        "signer": person.name,
+        "signer_organisation": person.organisation,
+        "signer_code": code.value if code else "",
+        "signer_scheme": code.scheme if code else "",
+        "signer_meaning": code.meaning if code else "",
+        "signed_at": signature.at,
+    }
+
+
+def set_facts(session: Session, report_id: int, facts_hash: str) -> None:
+    """Say that a version was held against facts, and stands as it is."""
+    session.execute(update(ReportRow).where(ReportRow.id == report_id).values(facts_hash=facts_hash))
 
 
 def _case(session: Session, patient_id: str, issuer: str, at: dt.datetime) -> int:
@@ -161,6 +212,8 @@ def _answer_row(
         "status": answer.status.value,
         "provenance": answer.provenance.value,
         "basis": answer.basis,
+        "reason": answer.reason,
+        "observer": answer.observer,
     }
     match value:
         case Code():
@@ -213,6 +266,7 @@ def prior(session: Session, patient_id: str, issuer: str, before_study: str, dat
         version=row.version,
         signed=row.verification == VerificationFlag.VERIFIED.value,
         lesions=tuple(KnownLesion(tracking_id=le.tracking_id, tracking_uid=le.tracking_uid) for le in lesions),
+        report=from_json(row.content),
     )
 
 
@@ -234,6 +288,13 @@ def current(session: Session, study_instance_uid: str, template: str | None = No
     query = select(ReportRow).where(ReportRow.study_instance_uid == study_instance_uid, ReportRow.current)
     if template is not None:
         query = query.where(ReportRow.template == template)
+    row = session.scalars(query.order_by(ReportRow.id.desc()).limit(1)).first()
+    return _record(row) if row else None
+
+
+def newest(session: Session, study_instance_uid: str) -> ReportRecord | None:
+    """Return the newest version of a study's report, withdrawn or not."""
+    query = select(ReportRow).where(ReportRow.study_instance_uid == study_instance_uid)
     row = session.scalars(query.order_by(ReportRow.id.desc()).limit(1)).first()
     return _record(row) if row else None
 
@@ -303,4 +364,15 @@ def _record(row: ReportRow) -> ReportRecord:
         open=row.open,
         current=row.current,
         created_at=row.created_at,
+        state=State(row.state),
+        facts_hash=row.facts_hash,
+        signature=_signature(row),
     )
+
+
+def _signature(row: ReportRow) -> Signature | None:
+    if not row.signer or row.signed_at is None:
+        return None
+    code = Code(row.signer_code, row.signer_scheme, row.signer_meaning) if row.signer_code else None
+    person = Person(name=row.signer, organisation=row.signer_organisation, code=code)
+    return Signature(person=person, at=row.signed_at)

@@ -165,7 +165,52 @@ class ReportRow(Base):
     created_at: Mapped[dt.datetime]
     #: the `Report` as JSON (service.model.report_json)
     content: Mapped[str] = mapped_column(Text)
+    #: `service.flow.lifecycle.State`
+    state: Mapped[str] = mapped_column(String(16), default="draft", server_default="draft")
+    #: content hash of what the facts alone said when this was made: tells whether they are others now
+    facts_hash: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    #: PN of who signed it; empty: nobody
+    signer: Mapped[str] = mapped_column(Text, default="", server_default="")
+    signer_organisation: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    signer_code: Mapped[str] = mapped_column(String(16), default="", server_default="")
+    signer_scheme: Mapped[str] = mapped_column(String(16), default="", server_default="")
+    signer_meaning: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    signed_at: Mapped[dt.datetime | None]
     __table_args__ = (UniqueConstraint("study_instance_uid", "template", "version"),)
+
+
+class TransitionRow(Base):
+    """One step in the life of a report; only ever added."""
+
+    __tablename__ = "report_transition"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    #: the version that came of it
+    report_id: Mapped[int] = mapped_column(ForeignKey("report.id"), index=True)
+    study_instance_uid: Mapped[str] = mapped_column(_UID, index=True)
+    version: Mapped[int]
+    #: `service.flow.lifecycle.Action`
+    action: Mapped[str] = mapped_column(String(16))
+    #: empty: there was no report
+    state_before: Mapped[str] = mapped_column(String(16))
+    state_after: Mapped[str] = mapped_column(String(16))
+    at: Mapped[dt.datetime]
+    #: PN; empty: the software
+    who: Mapped[str] = mapped_column(Text)
+    why: Mapped[str] = mapped_column(Text)
+
+
+class DifferenceRow(Base):
+    """One field in which a fact says something else than a report."""
+
+    __tablename__ = "report_difference"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    report_id: Mapped[int] = mapped_column(ForeignKey("report.id"), index=True)
+    item: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str] = mapped_column(String(64))
+    stands: Mapped[str] = mapped_column(Text)
+    found: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    at: Mapped[dt.datetime]
 
 
 class LesionRow(Base):
@@ -203,6 +248,10 @@ class AnswerRow(Base):
     status: Mapped[str] = mapped_column(String(16))
     provenance: Mapped[str] = mapped_column(String(16))
     basis: Mapped[str] = mapped_column(Text, default="")
+    #: why it was not evaluated, or why it differs from what the software derived
+    reason: Mapped[str] = mapped_column(Text, default="", server_default="")
+    #: PN of who answered or confirmed it; empty: the software
+    observer: Mapped[str] = mapped_column(Text, default="", server_default="")
 
 
 class OutboxRow(Base):

@@ -5,20 +5,26 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from service.errors import Permanent, StoreUnavailable, TemplateError
+from service.flow import lifecycle, triage
 from service.flow import produce as making
-from service.flow import triage
+from service.flow.choice import with_template
+from service.flow.lifecycle import Action, State
+from service.flow.produce import Produced
 from service.measure.segments import measure_study
 from service.model.events import StudyEvent, StudyState
-from service.model.report import VerificationFlag
 from service.model.study import Instance, Study
 from service.read.normalise import normalise
-from service.store import events, inbox, outbox, registry
+from service.read.predecessors import predecessors
+from service.store import events, inbox, life, outbox, registry
 from service.store.inbox import StudyRecord
 from service.store.registry import ReportRecord
-from service.work import delivery, issuing, jobs
+from service.work import delivery, issuing, jobs, taking
 from service.work.completing import BY_HAND
 from service.work.services import Services
+from service.work.versions import Known, Revision, options_of
 
 _log = logging.getLogger("lms_sr.compose")
 
@@ -97,11 +103,13 @@ def _compose(services: Services, record: StudyRecord, *, by_hand: bool) -> str:
         instances = inbox.load_instances(session, uid)
         ours = outbox.sent_uids(session, uid)
         study = making.without(normalise(instances, default_issuer=services.settings.site.issuer), ours)
-        current = registry.current(session, uid)
+        newest = registry.newest(session, uid)
+        before = registry.read_content(session, newest.id) if newest is not None and newest.current else None
         patient = study.patient
         known_case = registry.is_known(session, patient.patient_id, patient.issuer)
         prior = registry.prior(session, patient.patient_id, patient.issuer, uid, study.date)
     decision = _decide(services, study, known_case=known_case, by_hand=by_hand)
+    decision = with_template(decision, prior, newest.template if newest is not None else "")
     if not decision.report:
         with services.transaction() as session:
             if not issuing.still(session, record):
@@ -111,16 +119,66 @@ def _compose(services: Services, record: StudyRecord, *, by_hand: bool) -> str:
             inbox.set_flag(session, uid, "")
             inbox.clear_crashes(session, uid)
         return "ignored"
-    known = issuing.Known(record=record, study=study, installation=installation, ours=ours, current=current)
-    options = issuing.options_of(services, known, decision)
-    measured = measure_study(study, lambda instance: _place(services, instance))
-    produced = making.produce(study, measured, prior, options)
-    if current is not None and current.content_hash == produced.content_hash:
-        return _unchanged(services, known, decision, current)
-    if current is not None and current.verification is VerificationFlag.VERIFIED:
-        reason = f"version {current.version} is signed and does not change by itself: what arrived since is not in it"
+    known = Known(record=record, study=study, installation=installation, ours=ours, newest=newest)
+    if known.state is State.WITHDRAWN and not by_hand:
+        reason = f"the report was withdrawn, and nothing is issued by itself any more: 'lms-sr start {uid}' makes a new draft"
         return issuing.stands(services, known, decision, reason)
-    return issuing.issue(services, known, decision, produced, by_hand=by_hand)
+    options = options_of(services, known, decision)
+    came_back = taking.returned(services, study, options)
+    measured = measure_study(study, lambda instance: _place(services, instance))
+    produced = making.produce(
+        study, measured, prior, options, returned=came_back, before=before, clinical=services.settings.clinical
+    )
+    current = known.current
+    new = _new(services, uid, produced)
+    if current is not None and not new and produced.facts_hash == current.facts_hash:
+        return _unchanged(services, known, decision, current)
+    if current is not None and current.state.is_signed:
+        return _signed(services, known, decision, current, produced)
+    if current is not None and not new and produced.content_hash == current.content_hash:
+        return _unchanged(services, known, decision, current, produced)
+    # what was there before the first draft is a fact like any other
+    action = Action.TAKE_IN if new and current is not None else Action.RECOMPOSE
+    after = lifecycle.step(known.state or State.DRAFT, action, by_hand=by_hand).to
+    revision = Revision(action=action, after=after, takes_in=new)
+    return issuing.issue(services, known, decision, produced, by_hand=by_hand, revision=revision)
+
+
+def _new(services: Services, uid: str, produced: Produced) -> bool:
+    """Say whether something came back that no version names yet."""
+    if not produced.included:
+        return False
+    with services.reading() as session:
+        contents = [outbox.content(session, r.id) for r in outbox.for_study(session, uid) if r.kind in making.KINDS]
+    named = {p.sop_instance_uid for part10 in contents for p in predecessors(part10)}
+    return any(r.sop_instance_uid not in named for r in produced.included)
+
+
+def _signed(
+    services: Services, known: Known, decision: triage.Decision, current: ReportRecord, produced: Produced
+) -> str:
+    """Leave a signed report as it is, keep what the facts say otherwise, and ask for a person.
+
+    Raises
+    ------
+    Moved
+        Another run has issued a version meanwhile.
+    """
+    with services.transaction() as session:
+        if not issuing.unmoved(session, known):
+            return "overtaken"
+        _keep(services, session, known, current, produced)
+    reason = f"version {current.version} is signed and does not change by itself: what arrived since is not in it"
+    return issuing.stands(services, known, decision, reason)
+
+
+def _keep(services: Services, session: Session, known: Known, current: ReportRecord, produced: Produced) -> None:
+    """Keep where the facts differ from a version, and say so once."""
+    count = life.add_differences(session, current.id, produced.differences, services.now())
+    if count:
+        uid = known.record.study_instance_uid
+        data = {"count": count, "version": current.version}
+        events.append(session, uid, StudyEvent.FACTS_DIFFER, services.now(), **data)
 
 
 def _place(services: Services, instance: Instance) -> Path:
@@ -132,19 +190,29 @@ def _decide(services: Services, study: Study, *, known_case: bool, by_hand: bool
     decision = triage.decide(services.rules, question)
     if not by_hand:
         return decision
-    # whatever triage says; but the template is that of the rule, else a second report would stand beside the first
-    template = decision.template if decision.report else triage.DEFAULT_TEMPLATE
+    # whatever triage says; but the template is that of its rule, where it names one
+    template = decision.template if decision.report else ""
     return triage.Decision(report=True, rule="by hand", reason=BY_HAND, template=template)
 
 
 # --- nothing to issue ----------------------------------------------------------------------------------------------------
 
 
-def _unchanged(services: Services, known: issuing.Known, decision: triage.Decision, current: ReportRecord) -> str:
+def _unchanged(
+    services: Services,
+    known: Known,
+    decision: triage.Decision,
+    current: ReportRecord,
+    produced: Produced | None = None,
+) -> str:
+    """Leave the version that stands; ``produced``: facts that are others now, and do not show in the report."""
     uid = known.record.study_instance_uid
     with services.transaction() as session:
         if not issuing.unmoved(session, known):
             return "overtaken"
+        if produced is not None:
+            registry.set_facts(session, current.id, produced.facts_hash)
+            _keep(services, session, known, current, produced)
         rows = outbox.for_study(session, uid)
         issuing.tell_triage(services, session, uid, decision)
         events.append(session, uid, StudyEvent.REPORT_UNCHANGED, services.now(), version=current.version)

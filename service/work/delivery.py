@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from service.dimse.query import Found
-from service.flow.produce import ENHANCED_SR, SR_CLASSES, Kind
+from service.flow.produce import ENHANCED_SR, LADDER, SR_CLASSES, Kind
 from service.model.events import StudyState
 from service.model.measurement import Reference
 from service.settings import Node, Settings
+from service.sr.encapsulated_pdf import ENCAPSULATED_PDF
 from service.store.outbox import OutboxRecord, OutboxState
 
 #: where nobody could be asked yet: what most archives take; the sender corrects it before anything is stored
@@ -28,27 +29,33 @@ def destinations(settings: Settings, sender: Node | None) -> tuple[Node, ...]:
 
 
 def choose_class(accepted: Collection[str] | None) -> str | None:
-    """Return the first of our SR classes that a destination takes; None where it takes none of them.
+    """Return the best class that a destination takes for a report; None where it takes none.
 
     ``accepted`` is None while the destination has not been asked.
     """
     if accepted is None:
         return DEFAULT_CLASS
-    return next((c for c in SR_CLASSES if c in accepted), None)
+    return next((c for c in LADDER if c in accepted), None)
 
 
-def lesser_class(accepted: Collection[str], refused: str) -> str | None:
-    """Return the first class that a destination takes beside the one that it has just refused.
+def lesser_class(accepted: Collection[str], refused: str, kind: Kind) -> str | None:
+    """Return the first class that a destination takes beside the one that it has just refused; None where there is none.
 
-    Where it says that it takes that one all the same, only lesser ones come next: else two classes could take turns for ever.
+    Where it says that it takes that one all the same, only lesser ones come next: else two classes could take turns for ever. Lines on
+    images need an SR; pictures, pages and notes have no other class.
     """
-    lesser = SR_CLASSES[SR_CLASSES.index(refused) + 1 :]
-    return choose_class([c for c in accepted if c in lesser or (refused not in accepted and c != refused)])
+    ladder: tuple[str, ...] = {"report": LADDER, "companion": SR_CLASSES}.get(kind, ())
+    if refused not in ladder:
+        return None
+    lesser = ladder[ladder.index(refused) + 1 :]
+    return next(
+        (c for c in ladder if c in accepted and (c in lesser or refused not in accepted) and c != refused), None
+    )
 
 
 def is_step_up(old: str, new: str) -> bool:
     """Say whether a class can hold more than another."""
-    return SR_CLASSES.index(new) < SR_CLASSES.index(old)
+    return LADDER.index(new) < LADDER.index(old)
 
 
 def replaced(rows: Iterable[OutboxRecord], kind: Kind, edits: Iterable[Found]) -> tuple[Reference, ...]:
@@ -60,7 +67,8 @@ def replaced(rows: Iterable[OutboxRecord], kind: Kind, edits: Iterable[Found]) -
     found: dict[str, Reference] = {}
     by_node: dict[str, list[OutboxRecord]] = {}
     for row in rows:
-        if row.kind == kind and row.may_be_there:
+        # a page that stood for the report is no SR document, and none that an SR may name (PS3.3 C.17.2)
+        if row.kind == kind and row.may_be_there and row.sop_class_uid != ENCAPSULATED_PDF:
             by_node.setdefault(row.node, []).append(row)
     for members in by_node.values():
         for row in sorted(members, key=lambda r: r.version, reverse=True):

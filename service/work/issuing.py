@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.dimse.query import Found
-from service.errors import GateError, LmsSrError, StoreUnavailable
+from service.errors import GateError, LmsSrError, NotAllowed, StoreUnavailable
 from service.flow import produce as making
 from service.flow import triage
-from service.flow.produce import Kind, Options, Produced, Rendition
+from service.flow.lifecycle import Action, Transition
+from service.flow.produce import Produced, Rendition
 from service.model.events import StudyEvent, StudyState
-from service.model.study import Study
-from service.read.normalise import normalise
-from service.read.predecessors import predecessors
 from service.settings import Node
 from service.store import events, inbox, outbox, registry
 from service.store.inbox import StudyRecord
 from service.store.outbox import OutboxRecord
-from service.store.registry import ReportRecord
+from service.store.registry import Entry
 from service.work import delivery, jobs
-from service.work.completing import BY_HAND
 from service.work.edits import edits_in, named_and_settled
 from service.work.services import Services
+from service.work.versions import Known, Revision, Target, Version, render, replaced, with_notes
 from sr_templates.questions import completeness
 
 _log = logging.getLogger("lms_sr.issue")
 
+#: what the software does; everything else is a person's
+_MADE = frozenset({Action.RECOMPOSE, Action.TAKE_IN})
+#: a study whose images are still coming stays where it is when a person works on its report
+_ON_ITS_WAY = frozenset({StudyState.RECEIVED, StudyState.COMPLETE})
+#: Key Object Selection Document Storage
+REJECTION_CLASS = "1.2.840.10008.5.1.4.1.1.88.59"
+#: kinds whose name does not say what they are
+_WORDS = {"rejection": "rejection note"}
 #: how often a version is made anew because the outbox moved meanwhile
 MAX_ROUNDS = 5
 
@@ -40,44 +43,15 @@ class Moved(Exception):
     """Another run has issued a version meanwhile: whoever gets this begins anew."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What the store and the nodes know beforehand."""
-
-    record: StudyRecord
-    study: Study
-    installation: str
-    ours: frozenset[str]
-    current: ReportRecord | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
-    node: Node
-    sop_class_uid: str
-
-
-def options_of(services: Services, known: Known, decision: triage.Decision) -> Options:
-    """Return what a report needs to know of this installation and of how its study was completed."""
-    settings, record = services.settings, known.record
-    remarks = []
-    if record.forced:
-        remarks.append(f"The study may be incomplete: it was taken {record.completion_reason}")
-    elif record.completion_reason == BY_HAND:
-        remarks.append("The study may be incomplete: its report was started by hand before it counted as complete")
-    return Options(
-        installation=known.installation,
-        template=decision.template,
-        timezone=settings.site.timezone,
-        series_number=settings.reports.series_number,
-        companion_series_number=settings.reports.companion_series_number,
-        complete_at=making.completion_address(settings.web.public_url, known.installation, record.study_instance_uid),
-        remarks=tuple(remarks),
-        ours=known.ours,
-    )
-
-
-def issue(services: Services, known: Known, decision: triage.Decision, produced: Produced, *, by_hand: bool) -> str:
+def issue(
+    services: Services,
+    known: Known,
+    decision: triage.Decision,
+    produced: Produced,
+    *,
+    by_hand: bool,
+    revision: Revision,
+) -> str:
     """Make the next version and queue it for every destination; return what came of it in a word.
 
     Raises
@@ -99,18 +73,19 @@ def issue(services: Services, known: Known, decision: triage.Decision, produced:
     targets = tuple(_target(services, node) for node in nodes)
     edits = edits_in(services, known.study, produced.options, nodes)
     named, settled = named_and_settled(services, record.study_instance_uid, edits)
-    if any(f.sop_instance_uid not in named for members in edits.values() for f in members) and not by_hand:
-        reason = (
-            "somebody saved into the series of our reports: nothing is issued over it by itself; "
-            f"'lms-sr start {record.study_instance_uid}' issues a version that replaces it"
-        )
-        return stands(services, known, decision, reason)
+    decided = named | {r.sop_instance_uid for r in produced.included}
+    if any(f.sop_instance_uid not in decided for members in edits.values() for f in members) and not by_hand:
+        return unread(services, known, decision, revision)
     for _ in range(MAX_ROUNDS):
         with services.reading() as session:
             rows = outbox.for_study(session, record.study_instance_uid)
-        made = _render(services, known, produced, targets, rows, edits, settled)
+            states = {v.id: v.state for v in registry.versions(session, record.study_instance_uid)}
+        older = replaced(produced, revision, rows, states, edits, settled)
+        made = render(services, known, produced, targets, rows, edits, older)
+        if revision.rejects:
+            made = with_notes(produced, revision, rows, made, partial(_takes_notes, services))
         try:
-            outcome = _commit(services, known, decision, produced, made, rows)
+            outcome = _commit(services, known, decision, produced, made, rows, revision)
         except IntegrityError:
             # two studies of a new patient, or with a new lesion, at the same moment: now the registry knows it
             _log.warning("compose_met_another", extra={"ids": {"study": record.study_instance_uid}})
@@ -118,6 +93,30 @@ def issue(services: Services, known: Known, decision: triage.Decision, produced:
         if outcome:
             return outcome
     raise StoreUnavailable("the outbox changed each time while the version was made")
+
+
+def unread(services: Services, known: Known, decision: triage.Decision, revision: Revision) -> str:
+    """Issue nothing over what somebody saved into our series and what is not in the report.
+
+    Raises
+    ------
+    NotAllowed
+        A person asked for the version: the message says what to do.
+    Moved
+        Another run was first.
+    """
+    uid = known.record.study_instance_uid
+    if revision.who:
+        msg = (
+            "somebody saved into the series of our reports, and what was saved is not in the report (it has not arrived here yet, or "
+            f"cannot be read): send the study again, or let 'lms-sr start {uid}' issue a version that replaces it"
+        )
+        raise NotAllowed(msg)
+    reason = (
+        "somebody saved into the series of our reports: nothing is issued over it by itself; "
+        f"'lms-sr start {uid}' issues a version that replaces it"
+    )
+    return stands(services, known, decision, reason)
 
 
 def stands(services: Services, known: Known, decision: triage.Decision, reason: str) -> str:
@@ -150,14 +149,14 @@ def _other_problems(produced: Produced, services: Services) -> tuple[str, ...]:
     return ()
 
 
-def _target(services: Services, node: Node) -> _Target:
+def _target(services: Services, node: Node) -> Target:
     with services.reading() as session:
         accepted = outbox.accepted(session, node.name)
     if accepted is None:
         accepted = _learn(services, node)
     chosen = delivery.choose_class(accepted)
     # a node that takes none may have been mended since: the sender asks again, and parks with that reason
-    return _Target(node=node, sop_class_uid=chosen or delivery.DEFAULT_CLASS)
+    return Target(node=node, sop_class_uid=chosen or delivery.DEFAULT_CLASS)
 
 
 def _learn(services: Services, node: Node) -> frozenset[str] | None:
@@ -171,47 +170,10 @@ def _learn(services: Services, node: Node) -> frozenset[str] | None:
     return accepted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Version:
-    number: int
-    created_at: dt.datetime
-    #: node → its objects
-    renditions: tuple[tuple[Node, tuple[Rendition, ...]], ...]
-
-
-def _render(
-    services: Services,
-    known: Known,
-    produced: Produced,
-    targets: tuple[_Target, ...],
-    rows: tuple[OutboxRecord, ...],
-    edits: Mapping[Kind, tuple[Found, ...]],
-    settled: frozenset[str],
-) -> _Version:
-    numbers = [f.instance_number or 0 for members in edits.values() for f in members]
-    last = max([0, *(r.version for r in rows), *numbers, known.current.version if known.current else 0])
-    older = {
-        kind: delivery.replaced(rows, kind, [f for f in edits.get(kind, ()) if f.sop_instance_uid not in settled])
-        for kind in making.KINDS
-    }
-    now = services.now()
-    made: dict[tuple[str, str], tuple[Rendition, ...]] = {}
-    for target in targets:
-        key = (target.sop_class_uid, target.node.profile)
-        if key not in made:
-            made[key] = making.renditions(
-                produced,
-                sop_class_uid=target.sop_class_uid,
-                profile=target.node.profile,
-                version=last + 1,
-                predecessors=older,
-                created_at=now,
-            )
-    return _Version(
-        number=last + 1,
-        created_at=now,
-        renditions=tuple((t.node, made[t.sop_class_uid, t.node.profile]) for t in targets),
-    )
+def _takes_notes(services: Services, node: Node) -> bool:
+    """Say whether a node takes rejection notes, as far as it can be asked now: else the sender finds out."""
+    accepted = _learn(services, node)
+    return accepted is None or REJECTION_CLASS in accepted
 
 
 def _commit(
@@ -219,8 +181,9 @@ def _commit(
     known: Known,
     decision: triage.Decision,
     produced: Produced,
-    made: _Version,
+    made: Version,
     rows: tuple[OutboxRecord, ...],
+    revision: Revision,
 ) -> str:
     """Put a version into registry and outbox; empty where the outbox has moved since ``rows`` were read."""
     uid, now = known.record.study_instance_uid, made.created_at
@@ -230,29 +193,63 @@ def _commit(
         # locked: an attempt that begins now would leave an object behind that nothing names as its predecessor
         if not _same(outbox.for_study(session, uid, lock=True), rows):
             return ""
-        tell_triage(services, session, uid, decision)
-        counted = completeness(produced.report, produced.template)
-        report_id = registry.register(session, produced.study, produced.report, counted, version=made.number, at=now)
-        events.append(
-            session,
-            uid,
-            StudyEvent.COMPOSED,
-            now,
-            version=made.number,
-            template=produced.template.key,
-            proposed=counted.proposed,
-            open=counted.open,
+        if revision.action in _MADE:
+            tell_triage(services, session, uid, decision)
+        counted = completeness(produced.report, produced.template, services.settings.clinical)
+        entry = Entry(
+            transition=Transition(
+                action=revision.action,
+                before=known.state,
+                after=revision.after,
+                at=now,
+                who=revision.who,
+                why=revision.why,
+            ),
+            signature=produced.signature,
+            facts_hash=produced.facts_hash,
+            differences=produced.differences,
         )
+        report_id = registry.register(
+            session, produced.study, produced.report, counted, version=made.number, at=now, entry=entry
+        )
+        if revision.action in _MADE:
+            if revision.takes_in:
+                events.append(session, uid, StudyEvent.TAKEN_IN, now, count=len(produced.included))
+            events.append(
+                session,
+                uid,
+                StudyEvent.COMPOSED,
+                now,
+                version=made.number,
+                template=produced.template.key,
+                proposed=counted.proposed,
+                open=counted.open,
+            )
+        else:
+            events.append(
+                session,
+                uid,
+                StudyEvent.REVISED,
+                now,
+                version=made.number,
+                action=revision.action.value,
+                state=revision.after.value.replace("_", " "),
+                confirmed=counted.confirmed,
+                proposed=counted.proposed,
+                open=counted.open,
+            )
         for older in outbox.supersede(session, uid, made.number):
             events.append(session, uid, StudyEvent.SUPERSEDED, now, kind=older.kind, version=older.version)
         has_lines = any(r.kind == "companion" for _, renditions in made.renditions for r in renditions)
-        inbox.set_flag(session, uid, "")
+        if revision.action in _MADE:
+            inbox.set_flag(session, uid, "")
         if reason := left_over(rows, made.number, has_lines=has_lines):
             flag(services, session, uid, reason)
         for node, renditions in made.renditions:
             for rendition in renditions:
                 _queue(services, session, known, report_id, made, node, rendition)
-        inbox.set_state(session, uid, StudyState.COMPOSED)
+        if revision.action in _MADE or known.record.state not in _ON_ITS_WAY:
+            inbox.set_state(session, uid, StudyState.COMPOSED)
         inbox.clear_crashes(session, uid)
     return f"version {made.number}"
 
@@ -273,7 +270,7 @@ def left_over(rows: tuple[OutboxRecord, ...], version: int, *, has_lines: bool) 
 
 
 def _queue(
-    services: Services, session: Session, known: Known, report_id: int, made: _Version, node: Node, rendition: Rendition
+    services: Services, session: Session, known: Known, report_id: int, made: Version, node: Node, rendition: Rendition
 ) -> None:
     uid, now = known.record.study_instance_uid, made.created_at
     row = outbox.put(
@@ -288,7 +285,8 @@ def _queue(
     )
     if row is None:
         return
-    ids = {"kind": rendition.kind, "node": node.name, "sop_class": making.CLASS_NAMES[rendition.sop_class_uid]}
+    name = making.CLASS_NAMES[rendition.sop_class_uid]
+    ids = {"kind": _WORDS.get(rendition.kind, rendition.kind), "node": node.name, "sop_class": name}
     events.append(session, uid, StudyEvent.QUEUED, now, **ids)
     services.jobs.enqueue(session, jobs.send(row, 1, node.name))
 
@@ -309,8 +307,8 @@ def unmoved(session: Session, known: Known) -> bool:
     """
     if not still(session, known.record):
         return False
-    current = registry.current(session, known.record.study_instance_uid)
-    if (current.id if current else None) != (known.current.id if known.current else None):
+    newest = registry.newest(session, known.record.study_instance_uid)
+    if (newest.id if newest else None) != (known.newest.id if known.newest else None):
         raise Moved
     return True
 
@@ -328,49 +326,6 @@ def tell_triage(services: Services, session: Session, uid: str, decision: triage
         reason=decision.reason,
         values=f" ({values})" if values else "",
     )
-
-
-def render_again(services: Services, row: OutboxRecord, sop_class_uid: str) -> Rendition:
-    """Return the object of a row in another SOP class: the same version of the same report.
-
-    Raises
-    ------
-    Permanent
-        It cannot be made, or does not pass the gate.
-    """
-    uid = row.study_instance_uid
-    with services.reading() as session:
-        frozen = outbox.frozen(session, row, sop_class_uid)
-        report = registry.read_content(session, row.report_id)
-        record = registry.get(session, row.report_id)
-        instances = inbox.load_instances(session, uid)
-        ours = outbox.sent_uids(session, uid)
-        old = outbox.content(session, row.id)
-        study_record = inbox.get_study(session, uid)
-    if frozen is not None:
-        # another node has this very object already: one UID, one content
-        return frozen
-    with services.transaction() as session:
-        installation = inbox.installation(session, services.now())
-    if record is None or study_record is None:
-        raise GateError((f"report {row.report_id} is not in the registry",))
-    study = making.without(normalise(instances, default_issuer=services.settings.site.issuer), ours)
-    known = Known(record=study_record, study=study, installation=installation, ours=ours, current=record)
-    decision = triage.Decision(report=True, rule="", reason="", template=report.template)
-    produced = making.reproduce(report, study, options_of(services, known, decision))
-    made = making.renditions(
-        produced,
-        sop_class_uid=sop_class_uid,
-        profile=row.profile,
-        version=row.version,
-        # what a version replaces was decided when it was made, what a reader had saved among it
-        predecessors={row.kind: predecessors(old)},
-        created_at=row.created_at,
-    )
-    found = next((r for r in made if r.kind == row.kind), None)
-    if found is None:
-        raise GateError((f"the report has no {row.kind} any more",))
-    return found
 
 
 def flag(services: Services, session: Session, uid: str, reason: str) -> None:

@@ -16,15 +16,15 @@ from sqlalchemy.orm import Session
 from service.dimse import statuses
 from service.dimse.statuses import Action, describe, what_to_do
 from service.errors import LmsSrError, OutcomeUnknown, PeerUnavailable, Permanent, Rejected, TemplateError
-from service.flow.produce import CLASS_NAMES, Rendition
+from service.flow.produce import CLASS_NAMES, EXTRAS, LADDER, SR_CLASSES, Rendition
 from service.flow.retry import next_delay
 from service.model.events import StudyEvent
 from service.settings import Node
 from service.store import events, inbox, outbox
 from service.store.outbox import OutboxRecord
 from service.work import delivery, jobs
-from service.work.issuing import render_again
 from service.work.services import Services
+from service.work.versions import render_again
 
 _log = logging.getLogger("lms_sr.send")
 
@@ -207,6 +207,8 @@ def _parked(services: Services, this: _Attempt, status: int | None, reason: str,
 def _other_class(services: Services, node: Node, this: _Attempt) -> str:
     """Learn which classes the node takes, and make the object again as one of them."""
     row, now = this.row, services.now()
+    if row.kind == "rejection":
+        return _needless(services, this)
     if this.in_doubt and not this.absent:
         # made again it would have another UID, and might be the second one there
         reason = f"{node.name} does not take {CLASS_NAMES[row.sop_class_uid]} any more, and may hold the object from an earlier attempt"
@@ -219,16 +221,42 @@ def _other_class(services: Services, node: Node, this: _Attempt) -> str:
         return _parked(services, this, None, str(error), may_be_there=this.in_doubt)
     with services.transaction() as session:
         outbox.learn(session, node.name, sorted(accepted), now)
-    other = delivery.lesser_class(accepted, row.sop_class_uid)
+    other = delivery.lesser_class(accepted, row.sop_class_uid, row.kind)
     if other is None:
-        names = ", ".join(CLASS_NAMES.values())
-        reason = f"{node.name} takes none of {names}: allow one of them there, then 'lms-sr outbox retry {row.id}'"
+        reason = _no_class(node, row)
         return _parked(services, this, statuses.CLASS_NOT_SUPPORTED, reason, may_be_there=this.in_doubt)
     try:
         rendition = render_again(services, row, other)
     except (Permanent, TemplateError) as error:
         return _parked(services, this, None, str(error), may_be_there=this.in_doubt)
     return _replaced(services, this, rendition)
+
+
+def _needless(services: Services, this: _Attempt) -> str:
+    """Give up a rejection note that the node does not take: the last version says to its readers that the report was withdrawn."""
+    row = this.row
+    message = f"{row.node} takes no rejection notes: the last version says that the report was withdrawn"
+    with _moving(services, row.study_instance_uid) as session:
+        done = outbox.record_needless(
+            session, row.id, this.number, status=statuses.CLASS_NOT_SUPPORTED, message=message
+        )
+        if not done:
+            return "overtaken"
+        _tell(session, this, StudyEvent.NOT_TAKEN, services.now())
+    _log.info("note_not_taken", extra={"ids": this.ids})
+    return "not taken"
+
+
+def _no_class(node: Node, row: OutboxRecord) -> str:
+    """Return why an object cannot go to a node, and the way out."""
+    retry = f"then 'lms-sr outbox retry {row.id}'"
+    if row.kind in EXTRAS:
+        name = CLASS_NAMES[row.sop_class_uid]
+        return (
+            f"{node.name} does not take {name}: allow it there, {retry}, or take '{row.kind}' out of the node's objects"
+        )
+    names = ", ".join(CLASS_NAMES[c] for c in (LADDER if row.kind == "report" else SR_CLASSES))
+    return f"{node.name} takes none of {names}: allow one of them there, {retry}"
 
 
 def _replaced(services: Services, this: _Attempt, rendition: Rendition) -> str:

@@ -20,7 +20,7 @@ from service.work.locks import only_executor
 from service.work.peers import NetworkPeers
 from service.work.receiving import make_spool
 from service.work.services import Services
-from sr_templates import load_template
+from sr_templates import load_template, template_names
 
 _log = logging.getLogger("lms_sr.work")
 
@@ -46,7 +46,7 @@ def work(order: Order, announce: Callable[[Ready], None], stop: threading.Event)
     """
     settings = order.settings
     rules = triage.load(settings.triage.rules)
-    for name in sorted({rule.template for rule in rules if rule.report}):
+    for name in sorted({*template_names(), *(r.template for r in rules if r.template)}):
         load_template(name)
     executor = f"work-{order.slot}"
     url = settings.database.url.get_secret_value()

@@ -27,6 +27,8 @@ from tests.interop import validators
 DATA = ROOT / "tests" / "data"
 ALWAYS = "LMS_ALWAYS"
 REPORT, COMPANION = "126001", "126000"
+#: purpose of a predecessor whose content was taken in (CID 7009): the studies of tests/data hold measurements of others
+EVIDENCE = "122073"
 #: the studies of tests/data, and whether a segmentation of a tumour is in them
 STUDIES = {"sts_002": True, "sts_035": True, "abdomen": False}
 SECONDS = 45.0
@@ -104,12 +106,13 @@ def current(documents: list[Dataset]) -> Dataset:
 
 
 def predecessors(ds: Dataset) -> list[str]:
-    """Return the SOP Instance UIDs of Predecessor Documents Sequence (0040,A360)."""
+    """Return what a document replaces: Predecessor Documents Sequence (0040,A360) but the SRs of others that are its evidence."""
     return [
         str(item.ReferencedSOPInstanceUID)
         for study in ds.get("PredecessorDocumentsSequence", ())
         for series in study.ReferencedSeriesSequence
         for item in series.ReferencedSOPSequence
+        if item.PurposeOfReferenceCodeSequence[0].CodeValue != EVIDENCE
     ]
 
 

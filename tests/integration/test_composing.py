@@ -13,12 +13,15 @@ from sqlalchemy.orm import Session
 from service.errors import StoreUnavailable, TemplateError
 from service.flow import produce as making
 from service.flow import triage
+from service.flow.given import parse_text
 from service.flow.produce import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, ENHANCED_SR
 from service.model.events import StudyState
+from service.model.report import Provenance, Status
+from service.model.signing import Person
 from service.store import inbox, outbox, registry
 from service.store.outbox import OutboxState
 from service.store.tables import ReportRow
-from service.work import completing, composing, issuing, jobs
+from service.work import completing, composing, issuing, jobs, revising, versions
 from tests.integration.world import (
     LOST_AFTER,
     LOST_BEFORE,
@@ -131,12 +134,12 @@ class TestParking:
         assert (world.state, world.study().flag) == (StudyState.SENT, "")
 
     def test_a_report_that_fails_the_gate_is_parked_shown_and_tried_again_by_hand(self, world, monkeypatch):
-        good = making.renditions
+        good = versions.for_destination
 
         def refuse(*_args, **_kwargs):
             raise issuing.GateError(("the root title is wrong", "so is another thing"))
 
-        monkeypatch.setattr(making, "renditions", refuse)
+        monkeypatch.setattr(versions, "for_destination", refuse)
         world.composed()
         assert (world.state, world.study().crashes) == (StudyState.PARKED, 0)
         assert world.study().flag == "the root title is wrong; so is another thing"
@@ -144,7 +147,7 @@ class TestParking:
         world.clock.advance(1)
         completing.start_by_hand(world.services, STUDY)
         assert world.run() == ["parked"]
-        monkeypatch.setattr(making, "renditions", good)
+        monkeypatch.setattr(versions, "for_destination", good)
         world.clock.advance(1)
         completing.start_by_hand(world.services, STUDY)
         assert world.run() == ["version 1", "sent"]
@@ -183,7 +186,7 @@ class TestParking:
             world.arrive(image(2))
             raise issuing.GateError(("no",))
 
-        monkeypatch.setattr(making, "renditions", refuse)
+        monkeypatch.setattr(versions, "for_destination", refuse)
         world.composed()
         assert ("compose" in world.outcomes[1][0], world.outcomes[1][1]) == (True, "overtaken")
 
@@ -273,7 +276,7 @@ class TestTwoRuns:
     @pytest.fixture
     def interrupted(self, world, monkeypatch):
         """Let another run for the same revision come between the reading and the writing of the first one."""
-        original, done = issuing._render, []
+        original, done = issuing.render, []
 
         def render(*args):
             made = original(*args)
@@ -282,7 +285,7 @@ class TestTwoRuns:
                 done[0] = composing.compose(world.services, STUDY, world.study().revision, by_hand=True)
             return made
 
-        monkeypatch.setattr(issuing, "_render", render)
+        monkeypatch.setattr(issuing, "render", render)
         return done
 
     def test_the_same_content_is_issued_once(self, world, interrupted):
@@ -319,14 +322,14 @@ class TestTwoRuns:
         assert "flagged" not in world.story()
 
     def test_images_that_arrive_while_a_version_is_made_take_it_back(self, world, monkeypatch):
-        original = issuing._render
+        original = issuing.render
 
         def render(*args):
             if world.study().revision == 1:
                 world.arrive(image(2))
             return original(*args)
 
-        monkeypatch.setattr(issuing, "_render", render)
+        monkeypatch.setattr(issuing, "render", render)
         world.composed()
         world.run(60)
         assert [o for i, o in world.outcomes if i.startswith("compose")] == ["overtaken", "version 1"]
@@ -428,7 +431,9 @@ def test_processes_that_start_together_are_one_installation(engine):
 def sign(world, version=1):
     with Session(world.services.engine) as session, session.begin():
         session.execute(
-            update(ReportRow).where(ReportRow.version == version).values(verification="VERIFIED", completion="COMPLETE")
+            update(ReportRow)
+            .where(ReportRow.version == version)
+            .values(verification="VERIFIED", completion="COMPLETE", state="signed")
         )
 
 
@@ -511,13 +516,27 @@ class TestEdits:
         edited.pacs.put(edit_of(edited.pacs.reports[-1]))
         assert later(edited, image(4), seconds=900)[-1] == "flagged"
 
-    def test_an_edit_that_arrives_by_forwarding_is_met_without_asking(self, make_world):
+    def test_an_edit_that_arrives_by_forwarding_is_taken_in_without_asking(self, make_world):
         world = make_world(node(query=False))
         world.composed()
         world.run()
-        later(world, as_data_set(edit_of(world.pacs.reports[0], number=7)))
-        assert world.versions() == [1]
+        (first,) = world.pacs.reports
+        assert later(world, as_data_set(edit_of(first, number=7)))[-2:] == ["version 8", "sent"]
+        newest = world.pacs.reports[-1]
+        assert (int(newest.InstanceNumber), len(predecessors(newest))) == (8, 2)
+        assert (world.study().flag, world.versions()) == ("", [1, 8])
+        later(world, image(9, **PRESENTATION))
+        assert world.versions() == [1, 8]
+
+    def test_an_edit_that_cannot_be_read_is_flagged_and_replaced_by_hand(self, make_world):
+        world = make_world(node(query=False))
+        world.composed()
+        world.run()
+        edit = dcmread(io.BytesIO(edit_of(world.pacs.reports[0], number=7)))
+        del edit.ContentSequence
+        later(world, as_data_set(as_file(edit)))
         later(world, image(2))
+        assert world.versions() == [1]
         assert "somebody saved into the series" in world.study().flag
         completing.start_by_hand(world.services, STUDY)
         world.run()
@@ -546,7 +565,7 @@ class TestEdits:
         world.run()
         old = world.pacs.reports[0]
         with Session(world.services.engine) as session, session.begin():
-            for table in ("outbox", "answer", "lesion", "report"):
+            for table in ("outbox", "answer", "lesion", "report_transition", "report_difference", "report"):
                 session.execute(inbox.text(f"DELETE FROM {table}"))
         world.jobs.known.clear()
         completing.start_by_hand(world.services, STUDY)
@@ -597,7 +616,7 @@ class TestPredecessors:
     def test_a_version_whose_attempt_begins_while_the_next_is_made_is_named(self, world, monkeypatch):
         """Without this, both would be current at the PACS."""
         world.composed()
-        original, done = issuing._render, []
+        original, done = issuing.render, []
 
         def render(*args):
             made = original(*args)
@@ -605,7 +624,7 @@ class TestPredecessors:
                 done.append(world.do(jobs.send(1, 1, "PACS")))
             return made
 
-        monkeypatch.setattr(issuing, "_render", render)
+        monkeypatch.setattr(issuing, "render", render)
         world.jobs.waiting.clear()
         later(world, image(2))
         assert done == ["sent"]
@@ -730,3 +749,35 @@ def test_every_uid_in_the_chain_is_in_the_evidence_of_nothing_else(world):
     assert reference.series_instance_uid == first.SeriesInstanceUID
     assert reference.sop_class_uid == first.SOPClassUID
     assert dcmread(io.BytesIO(as_file(second))).SOPInstanceUID == second.SOPInstanceUID
+
+
+class TestTemplates:
+    """Which template a study gets follows from what the registry knows of the patient (`service.flow.choice`)."""
+
+    WHO = Person(name="Roe^Jane")
+
+    def answered(self, world, *texts):
+        world.composed()
+        world.run()
+        revising.answer(world.services, STUDY, tuple(parse_text(t) for t in texts), self.WHO)
+        world.run()
+
+    def test_a_study_on_treatment_gets_the_response_template_and_the_story_says_why(self, world):
+        self.answered(world, "ctx.prior_tx=tx.chemo")
+        world.composed(*images(study="1.2.3.4"))
+        with world.services.reading() as session:
+            report = registry.read_content(session, registry.current(session, "1.2.3.4").id)
+        assert report.template == "response"
+        assert "response, the earlier report states a treatment" in world.told("1.2.3.4")
+        # what was confirmed there is proposed here, with its date
+        (answer,) = report.answers_of("ctx.prior_tx")
+        assert (answer.status, answer.provenance) == (Status.PROPOSED, Provenance.PRIOR)
+
+    def test_a_report_keeps_its_template_whatever_the_registry_learns(self, world):
+        world.composed(*images(study="1.2.3.4"))
+        world.run()
+        self.answered(world, "ctx.dx_status=ctx.dx_status.resected")
+        world.arrive(image(2, study="1.2.3.4"))
+        world.run(3600)
+        with world.services.reading() as session:
+            assert {v.template for v in registry.versions(session, "1.2.3.4")} == {"baseline"}

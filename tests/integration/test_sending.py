@@ -193,7 +193,7 @@ class TestClasses:
         assert queued.run() == ["parked"]
         row = queued.row(1)
         assert row.last_message == (
-            "PACS takes none of Comprehensive 3D SR, Comprehensive SR, Enhanced SR: allow one of them there, then 'lms-sr outbox retry 1'"
+            "PACS takes none of Comprehensive 3D SR, Comprehensive SR, Enhanced SR, Basic Text SR, Encapsulated PDF: allow one of them there, then 'lms-sr outbox retry 1'"
         )
         assert not row.may_be_there
         queued.pacs.accepts = {COMPREHENSIVE_SR}
@@ -304,11 +304,11 @@ class TestClasses:
 
     def test_the_lesser_class_is_never_the_one_that_was_refused(self):
         three = (COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, ENHANCED_SR)
-        assert delivery.lesser_class(three, COMPREHENSIVE_3D_SR) == COMPREHENSIVE_SR
-        assert delivery.lesser_class(three, COMPREHENSIVE_SR) == ENHANCED_SR
-        assert delivery.lesser_class(three, ENHANCED_SR) is None
-        assert delivery.lesser_class({COMPREHENSIVE_3D_SR}, COMPREHENSIVE_SR) == COMPREHENSIVE_3D_SR
-        assert delivery.lesser_class((), COMPREHENSIVE_SR) is None
+        assert delivery.lesser_class(three, COMPREHENSIVE_3D_SR, "report") == COMPREHENSIVE_SR
+        assert delivery.lesser_class(three, COMPREHENSIVE_SR, "companion") == ENHANCED_SR
+        assert delivery.lesser_class(three, ENHANCED_SR, "report") is None
+        assert delivery.lesser_class({COMPREHENSIVE_3D_SR}, COMPREHENSIVE_SR, "report") == COMPREHENSIVE_3D_SR
+        assert delivery.lesser_class((), COMPREHENSIVE_SR, "report") is None
 
 
 class TestOvertaken:

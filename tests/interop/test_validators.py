@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import io
 import os
+import random
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -29,13 +31,16 @@ from service.flow.produce import (
 )
 from service.measure.segments import measure_study
 from service.model.prior import PriorReport
-from service.model.report import Provenance, Quantity, Report, Scope, Status
+from service.model.report import CompletionFlag, Provenance, Quantity, Report, Scope, Status
 from service.model.study import Study
 from service.read.folder import read_folder
-from sr_templates import Template, load_codes
+from service.sr.document import Envelope, document, to_bytes
+from service.sr.encode import Presentation, encode
+from sr_templates import Template, load_codes, template_names
 from tests import builders as b
 from tests.helpers import ROOT
 from tests.interop import validators
+from tests.proof import test_many_reports as many
 
 PRIOR = PriorReport(
     study_instance_uid="1.2.840.99.1", study_date="20251201", modalities=("CT",), version=2, signed=True
@@ -442,6 +447,90 @@ def _distance(one: list[float], other: list[float]) -> float:
 def test_a_companion_of_the_standard_profile_is_a_plain_overlay(made: Made, kind: Kind) -> None:
     read = validators.hydrate(made.path(kind), made.images(kind.case))
     assert (read["root"], read["blank"], read["tools"]) == ("126000", [], {})
+
+
+# --- of every template, as far as a person has come ---------------------------------------------------------------------
+
+#: every stage and template stands among so many
+SAMPLE = 12
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[many.Made], Path]:
+    folder = tmp_path_factory.mktemp("sample")
+    return list(many.make(SAMPLE, random.Random(20260301), folder, Counter(), of_files_too=False)), folder
+
+
+@pytest.mark.timeout(240)
+def test_reports_of_every_template_are_taken_by_every_reader(sample: tuple[list[many.Made], Path]) -> None:
+    """A sample of the proof: dciodvfy, dcmtk, dcmqi, highdicom, and back."""
+    made, folder = sample
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        assert [x for said in pool.map(lambda one: many.examine(one, folder), made) for x in said] == []
+
+
+@pytest.mark.timeout(240)
+def test_pixelmed_finds_no_error_in_a_signed_report_with_an_answer_to_everything(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    produced = many.stage(b.produced(None, b.tumour(1), b.tumour(2)), rng, "signed")
+    objects = b.rendered(produced)
+    one = many.Made(name="signed", report=produced.report, template=produced.template, objects=objects)
+    assert many.examine(one, tmp_path) == []
+    assert many.through_pixelmed([one], tmp_path) == []
+
+
+# --- how large --------------------------------------------------------------------------------------------------------
+
+#: bytes of a report, and for each instance that is its evidence
+_BYTES, _BYTES_EACH = 120 * 1024, 150
+#: the length of UIDs that scanners make, within the 64 that there may be
+_UID_LENGTH = 56
+_DRAWN_ON = 14
+
+
+def _of_a_scanner(study: Study) -> Study:
+    """Return a study whose instances have UIDs as long as those of a scanner."""
+    series = tuple(
+        replace(
+            s,
+            instances=tuple(
+                # the lines of the builder's tumours are drawn on one of them, which keeps its own
+                i
+                if n == _DRAWN_ON
+                else replace(i, sop_instance_uid=f"{i.sop_instance_uid.ljust(_UID_LENGTH - 6, '7')}.{n + 10000}")
+                for n, i in enumerate(s.instances, start=1)
+            ),
+        )
+        if s.modality == "CT"
+        else s
+        for s in study.series
+    )
+    return replace(study, series=series)
+
+
+@pytest.mark.parametrize("template", template_names())
+@pytest.mark.parametrize("stage", ["confirmed", "signed"])
+def test_a_full_report_of_three_lesions_stays_small(template: str, stage: str) -> None:
+    """An answer to every question, every row of every matrix, a CT of 400 images."""
+    study = _of_a_scanner(b.study(b.ct_series(400), b.segmentation_series()))
+    options = replace(b.OPTIONS, template=template)
+    draft = produce(study, tuple(b.tumour(n) for n in (1, 2, 3)), None, options)
+    for seed in range(3):
+        produced = many.stage(draft, random.Random(seed), stage)
+        completion = CompletionFlag.COMPLETE if produced.signature else CompletionFlag.PARTIAL
+        root = encode(produced.report, produced.template, Presentation(completion=completion))
+        envelope = Envelope(
+            sop_class_uid=COMPREHENSIVE_SR,
+            sop_instance_uid="2.25.1",
+            series_instance_uid="2.25.2",
+            series_number=1,
+            series_description="LMS report",
+            version=1,
+            created_at=b.CREATED_AT,
+            signature=produced.signature,
+        )
+        size = len(to_bytes(document(root, study, envelope), study, envelope))
+        assert size <= _BYTES + _BYTES_EACH * len(study.instances)
 
 
 # --- last, since it takes longest -------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import re
 import shutil
 import subprocess
 import time
@@ -27,6 +29,7 @@ from tests import builders as b
 from tests.e2e.orthanc import Orthanc
 from tests.helpers import NODE_FOLDER, ROOT, free_port, require, require_node_package
 from tests.interop.validators import run
+from tests.proof import test_many_reports as many
 
 #: small enough for a software renderer, fine enough to be looked at
 PHANTOM = Phantom(seed="viewer", slices=38, slice_spacing=5.0, phases=("portal venous",))
@@ -43,7 +46,7 @@ class Viewer:
     study: str
     folder: Path
 
-    def look(self, rendition: Rendition) -> dict[str, Any]:
+    def look(self, rendition: Rendition, name: str = "") -> dict[str, Any]:
         """Open the series of an object as a reader does, and return what could be seen."""
         done = run(
             "node",
@@ -51,7 +54,7 @@ class Viewer:
             self.address,
             self.study,
             rendition.series_instance_uid,
-            self.folder / rendition.kind,
+            self.folder / (name or rendition.kind),
             timeout=240,
         )
         assert done.returncode == 0, done.stderr[-2000:]
@@ -76,9 +79,19 @@ def renditions(produced: tuple[Produced, list[Path]]) -> tuple[Rendition, ...]:
 
 
 @pytest.fixture(scope="module")
+def answered(produced: tuple[Produced, list[Path]]) -> Rendition:
+    """Return the report of another installation for the same study, with an answer to everything and signed."""
+    draft = replace(
+        produced[0], options=replace(produced[0].options, installation="5f0c5a0a-0000-4000-8000-000000000001")
+    )
+    return b.rendered(many.stage(draft, random.Random(3), "signed"))[0]
+
+
+@pytest.fixture(scope="module")
 def viewer(
     produced: tuple[Produced, list[Path]],
     renditions: tuple[Rendition, ...],
+    answered: Rendition,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Viewer]:
     require("/usr/bin/chromium", "apt install chromium")
@@ -90,7 +103,8 @@ def viewer(
         files = [folder / f"{r.kind}.dcm" for r in renditions]
         for path, rendition in zip(files, renditions, strict=True):
             path.write_bytes(rendition.part10)
-        orthanc.send(*produced[1], *files, called="PACS")
+        (folder / "answered.dcm").write_bytes(answered.part10)
+        orthanc.send(*produced[1], *files, folder / "answered.dcm", called="PACS")
         port = free_port()
         served = stack.enter_context(
             subprocess.Popen(
@@ -160,7 +174,7 @@ def test_the_report_reads_as_text_from_the_summary_on(viewer: Viewer, renditions
     first = lines[:14]
     assert "1.1. Summary (automatic, not verified)" in first
     assert any(line.startswith("Summary: DRAFT, NOT VERIFIED. Segmented right mass, LMS-T1: ") for line in first)
-    assert any(line.startswith("To be answered: Diagnosis status · ") for line in first)
+    assert any(line.startswith("To be answered: Diagnosis · ") for line in first)
     assert f"Complete at: {COMPLETE_AT}" in first
     assert "Indications for Procedure: retroperitoneal mass, ?leiomyosarcoma" in lines
     (comment,) = [line for line in lines if line.startswith("Comment: ")]
@@ -170,6 +184,20 @@ def test_the_report_reads_as_text_from_the_summary_on(viewer: Viewer, renditions
     # what OHIF cannot show is one image of the library and the segment, never a page of them
     assert sum("is not supported" in line for line in lines) == 2
     _keep(viewer.folder / "report_sr.png", "report-ohif.png")
+
+
+@pytest.mark.timeout(300)
+def test_a_signed_report_with_an_answer_to_everything_reads_as_text(viewer: Viewer, answered: Rendition) -> None:
+    seen = viewer.look(answered, "answered")
+    assert seen["errors"] == []
+    lines = [line.replace("\xa0", " ") for line in seen["sr"]["text"].splitlines() if line.strip()]
+    assert lines[0] == "1. Oncology Measurement Report"
+    # the impression comes first, and nothing of the draft is left
+    assert "1.1. Impressions" in lines[:14]
+    assert not any("DRAFT" in line or "not confirmed" in line or "Open items" in line for line in lines)
+    # a value that is none, or a name without one, would be shown so (the text is cut somewhere in its last line)
+    assert [line for line in lines[:-1] if re.search(r": *(undefined.*)?$", line)] == []
+    _keep(viewer.folder / "answered_sr.png", "answered-ohif.png")
 
 
 @pytest.mark.timeout(300)

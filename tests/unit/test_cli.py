@@ -112,7 +112,7 @@ def test_the_script_and_the_module_are_the_command() -> None:
     for command in ([str(script), "template", "lint"], [sys.executable, "-m", "service.cli", "template", "lint"]):
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == "baseline: no faults\n"
+        assert done.stdout == "baseline, response, surveillance: no faults\n"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
@@ -150,6 +150,9 @@ NEEDS_SETTINGS = [w for w, c in COMMANDS.items() if any("--config" in p.opts for
 ARGUMENTS = {
     ("compose",): (str(STS_002), "--out", "report"), ("measure",): (str(STS_002),), ("echo",): ("PACS",),
     ("explain",): ("1.2.3",), ("start",): ("1.2.3",), ("outbox", "park"): ("1",), ("registry", "show"): ("1.2.3",),
+    ("template", "export"): ("baseline", "--format", "fhir", "--out", "form.json"),
+    ("convert",): ("report.json", "--to", "fhir", "--out", "out.json"),
+    **{("report", step): ("1.2.3",) for step in ("show", "answer", "sign", "amend", "addendum", "withdraw", "history")},
 }  # fmt: skip
 
 
@@ -221,9 +224,10 @@ def test_echo_says_which_classes_a_node_takes(tmp_path: Path) -> None:
         config = write_settings(tmp_path / "lms-sr.toml", Settings(nodes=(pacs.node(),)))
         done = lms_sr("echo", "PACS", "--config", config)
         assert (done.code, done.err) == (0, "")
-        assert "SR classes that it takes: Enhanced SR\n" in done.out
+        assert "Classes of ours that it takes: Enhanced SR, Basic Text SR" in done.out
         as_json = lms_sr("echo", "PACS", "--json", "--config", config).data
-        assert as_json == {"node": "PACS", "echo": True, "sr_classes": ["Enhanced SR"]}
+        assert as_json["sr_classes"] == ["Enhanced SR"]
+        assert as_json["classes"][:3] == ["Enhanced SR", "Basic Text SR", "Encapsulated PDF"]
         pacs.behaviour.associations = "reject"
         refused(lms_sr("echo", "PACS", "--config", config), NO, "PACS")
 
@@ -496,7 +500,8 @@ def test_quarantine_without_a_spool_is_empty(tmp_path: Path) -> None:
 
 READS_DATABASE = [
     ("status",), ("explain", "1.2.3"), ("start", "1.2.3"), ("outbox", "list"), ("outbox", "retry"), ("outbox", "park", "1"),
-    ("registry", "list"), ("registry", "show", "1.2.3"), ("registry", "export"),
+    ("registry", "list"), ("registry", "show", "1.2.3"), ("registry", "export"), ("report", "show", "1.2.3"),
+    ("report", "answer", "1.2.3", "gp=gp.mixed", "--as", "Roe^Jane"), ("report", "history", "1.2.3"),
 ]  # fmt: skip
 
 
@@ -548,15 +553,15 @@ def broken(tmp_path: Path) -> Path:
 
 def test_templates_are_listed_shown_and_documented() -> None:
     assert "baseline" in lms_sr("template", "list").out
-    (listed,) = lms_sr("template", "list", "--json").data
-    assert listed["name"] == "baseline"
-    assert listed["items"] > 50
+    listed = {t["name"]: t for t in lms_sr("template", "list", "--json").data}
+    assert set(listed) == {"baseline", "response", "surveillance"}
+    assert listed["baseline"]["items"] > 50
     shown = lms_sr("template", "show", "baseline")
     assert shown.code == 0
     assert "Impression" in shown.out
     assert lms_sr("template", "show", "baseline", "--json").data["key"] == "baseline"
     assert lms_sr("template", "docs").out == lms_sr("template", "docs", "--json").data["markdown"]
-    assert lms_sr("template", "lint", "--json").data == {"baseline": []}
+    assert lms_sr("template", "lint", "--json").data == {name: [] for name in listed}
 
 
 @pytest.mark.parametrize("command", ["show", "docs", "lint"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 from dataclasses import replace
 
 import pydicom
@@ -10,15 +11,22 @@ import pytest
 from pydicom.dataset import Dataset
 
 from service.errors import GateError, InputError
-from service.flow.produce import SR_CLASSES, produce, series_uid
+from service.flow.derive import derive
+from service.flow.produce import ENHANCED_SR, SR_CLASSES, produce, series_uid, spacings
+from service.model.code import Code
 from service.model.measurement import Reference
-from service.model.report import Scope, Status
+from service.model.report import Quantity, Scope, Status
 from service.model.uids import is_uid
-from service.sr import evidence, gate
+from service.sr import evidence, gate, items, tree
+from service.sr.companion import companion as companion_tree
+from service.sr.encode import Presentation, encode
+from service.sr.groups import SCOPES
 from service.sr.parse import parse
 from service.sr.render import as_html, as_text
-from sr_templates import load_template
+from sr_templates import load_template, template_names
 from tests import builders as b
+from tests.filled import confirmed, filled
+from tests.plain_items import plainly, written
 
 
 def dataset(rendition) -> Dataset:
@@ -52,7 +60,7 @@ def test_a_draft_never_looks_signed(sr, companion):
 
 def test_what_is_known_comes_first_and_no_section_is_empty(sr):
     tops = names(sr)
-    assert tops[-2:] == ["Image Library", "Imaging Measurements"]
+    assert tops[-3:] == ["Image Library", "Imaging Measurements", "Report template"]
     assert (
         tops.index("Summary (automatic, not verified)") < tops.index("Open items") < tops.index("Clinical Information")
     )
@@ -182,7 +190,7 @@ def test_every_class_of_the_ladder_can_hold_report_and_companion(sop_class):
 def test_without_a_segmentation_the_report_says_so_and_has_no_companion():
     (only,) = b.rendered(replace(b.produced(), report=b.report(b.study(b.ct_series())), study=b.study(b.ct_series())))
     ds = dataset(only)
-    assert names(ds)[-1] == "Qualitative Evaluations"
+    assert names(ds)[-2:] == ["Qualitative Evaluations", "Report template"]
     assert "No segmentation of a tumour" in as_text(ds)
 
 
@@ -255,9 +263,13 @@ class TestText:
     def test_after_confirmation_the_word_proposed_is_gone(self):
         produced = b.produced()
         answers = tuple(
-            replace(a, status=Status.CONFIRMED) if a.status is Status.PROPOSED else a for a in produced.report.answers
+            replace(a, status=Status.CONFIRMED) if a.status is Status.PROPOSED and a.item != "hd.impression_el" else a
+            for a in produced.report.answers
         )
-        renditions = b.rendered(replace(produced, report=replace(produced.report, answers=answers)))
+        # (the impression is made of the answers as they stand, so with these confirmed it is made anew)
+        report = derive(replace(produced.report, answers=answers), produced.template)
+        left = tuple(a for a in report.answers if a.status is not Status.PROPOSED)
+        renditions = b.rendered(replace(produced, report=replace(report, answers=left)))
         for rendition in renditions:
             text = as_text(dataset(rendition))
             assert "(proposed" not in text
@@ -316,9 +328,9 @@ class TestGate:
             (lambda ds: setattr(ds, "VerificationFlag", "VERIFIED"), "verifying observer"),
             (lambda ds: setattr(ds, "PreliminaryFlag", "FINAL"), "preliminary"),
             (lambda ds: setattr(ds, "SpecificCharacterSet", "ISO_IR 100"), "ISO_IR 192"),
-            (lambda ds: setattr(ds.ContentSequence[-1], "ContinuityOfContent", "CONTINUOUS"), "not SEPARATE"),
-            (lambda ds: delattr(ds.ContentSequence[-1].ContentSequence[0].ContentSequence[3], "ConceptNameCodeSequence"), "no concept name"),
-            (lambda ds: ds.ContentSequence[-1].ContentSequence[0].ContentSequence.pop(2), "tracking UID"),
+            (lambda ds: setattr(ds.ContentSequence[-2], "ContinuityOfContent", "CONTINUOUS"), "not SEPARATE"),
+            (lambda ds: delattr(ds.ContentSequence[-2].ContentSequence[0].ContentSequence[3], "ConceptNameCodeSequence"), "no concept name"),
+            (lambda ds: ds.ContentSequence[-2].ContentSequence[0].ContentSequence.pop(2), "tracking UID"),
             (lambda ds: delattr(ds, "CurrentRequestedProcedureEvidenceSequence"), "evidence does not list"),
             (lambda ds: setattr(ds.ContentTemplateSequence[0], "TemplateIdentifier", "2000"), "template 1500"),
             (lambda ds: setattr(ds, "PatientID", "P-9"), "PatientID is not the study's"),
@@ -345,7 +357,7 @@ class TestParse:
 
     def test_a_group_without_tracking_uid_is_named(self, pair):
         ds = dataset(pair[0])
-        del ds.ContentSequence[-1].ContentSequence[0].ContentSequence[2]
+        del ds.ContentSequence[-2].ContentSequence[0].ContentSequence[2]
         with pytest.raises(InputError, match="measurement group 1 has no tracking"):
             parse(ds, load_template("baseline"))
 
@@ -360,3 +372,194 @@ def test_the_page_names_the_patient_as_people_do():
     assert "Müller, Jörg · ID P-1 · born 1960-01-01 · study of 2026-03-01 · accession A123" in page
     ds.PatientName = "=山田^太郎=やまだ^たろう"
     assert "山田, 太郎 · ID P-1" in as_html(ds)
+
+
+def item_of(root, *path: str) -> Dataset:
+    """Return the first item that stands under the named ones."""
+    for name in path:
+        root = next(c for c in root.ContentSequence if c.ConceptNameCodeSequence[0].CodeMeaning == name)
+    return root
+
+
+def group_of(ds: Dataset, tracking_id: str) -> Dataset:
+    """Return the measurement group of that name."""
+    return next(
+        g
+        for g in item_of(ds, "Imaging Measurements").ContentSequence
+        if any(c.get("TextValue") == tracking_id for c in g.get("ContentSequence", []))
+    )
+
+
+@pytest.fixture(scope="module")
+def full():
+    """Return a draft with an answer to everything, of a person and of the software: all scopes, matrices, reasons, observers."""
+    produced = b.produced(None, b.tumour(1), b.tumour(2))
+    report = filled(produced.report, produced.template, random.Random(5), person="Reader^One")
+    return replace(produced, report=report, content_hash="full")
+
+
+@pytest.fixture(scope="module")
+def full_part10(full) -> bytes:
+    return b.rendered(full)[0].part10
+
+
+class TestGateOfEveryReport:
+    def altered(self, full, part10: bytes, change) -> None:
+        ds = pydicom.dcmread(io.BytesIO(part10))
+        change(ds)
+        buffer = io.BytesIO()
+        pydicom.dcmwrite(buffer, ds)
+        gate.check(buffer.getvalue(), report=full.report, template=full.template, study=full.study)
+
+    def test_a_full_report_passes(self, full, full_part10):
+        self.altered(full, full_part10, lambda ds: None)
+
+    def test_a_tracking_item_may_be_missing_in_no_group(self, full, full_part10):
+        groups = [s.tracking_id for s in full.report.subjects if s.scope in SCOPES]
+        assert len(groups) > 30
+        for name in groups[:: len(groups) // 6]:
+            for place in ("Tracking Identifier", "Tracking Unique Identifier"):
+
+                def change(ds, name=name, place=place):
+                    group = group_of(ds, name)
+                    group.ContentSequence.remove(item_of(group, place))
+
+                with pytest.raises(GateError, match="lacks its tracking identifier or its tracking UID"):
+                    self.altered(full, full_part10, change)
+
+    def unknown(self, sequence) -> None:
+        sequence[0].CodeValue, sequence[0].CodingSchemeDesignator = "MADE_UP", "99LMSSR"
+
+    @pytest.mark.parametrize(
+        "where",
+        [
+            lambda ds: item_of(ds, "Summary (automatic, not verified)").ConceptNameCodeSequence,
+            lambda ds: item_of(group_of(ds, "LMS-T1"), "Finding").ConceptCodeSequence,
+            lambda ds: item_of(group_of(ds, "LMS-T2"), "Long Axis").MeasuredValueSequence[0].MeasurementUnitsCodeSequence,
+        ],
+    )  # fmt: skip
+    def test_a_private_code_that_nobody_defined(self, full, full_part10, where):
+        with pytest.raises(GateError, match=r"code MADE_UP of 99LMSSR is not in codes\.csv"):
+            self.altered(full, full_part10, lambda ds: self.unknown(where(ds)))
+
+    @pytest.mark.parametrize(
+        ("change", "problem"),
+        [
+            (lambda ds: setattr(item_of(ds, "Report template").ConceptNameCodeSequence[0], "CodeValue", "X" * 17), "CodeValue does not fit"),
+            (lambda ds: setattr(item_of(group_of(ds, "LMS-T1"), "Long Axis").MeasuredValueSequence[0], "NumericValue", "1.23456789012345678"), "NumericValue does not fit"),
+            (lambda ds: setattr(item_of(group_of(ds, "LMS-T1"), "Tracking Unique Identifier"), "UID", "2.25.x"), "UID does not fit"),
+            (lambda ds: setattr(item_of(ds, "Language of Content Item and Descendants"), "RelationshipType", "INFERRED FROM"), "may not have a child of type CODE by 'INFERRED FROM'"),
+            (lambda ds: setattr(item_of(group_of(ds, "LMS-T1"), "Tracking Unique Identifier"), "RelationshipType", "HAS CONCEPT MOD"), "may not have a child of type UIDREF by 'HAS CONCEPT MOD'"),
+            (lambda ds: setattr(item_of(ds, "Imaging Measurements").ContentSequence[-1], "RelationshipType", "HAS OBS CONTEXT"), "may not have a child of type CONTAINER by 'HAS OBS CONTEXT'"),
+            (lambda ds: setattr(item_of(group_of(ds, "LMS-T1"), "Long Axis", "Source of Measurement"), "RelationshipType", "HAS OBS CONTEXT"), r"'Long Axis' \(NUM\) may not have a child of type SCOORD by 'HAS OBS CONTEXT'"),
+            (lambda ds: delattr(item_of(group_of(ds, "LMS-T1"), "Long Axis"), "RelationshipType"), "may not have a child of type NUM by ''"),
+            (lambda ds: setattr(item_of(group_of(ds, "LMS-T1"), "Long Axis"), "MeasuredValueSequence", []), "number 'Long Axis' has neither a value nor a reason"),
+            (lambda ds: ds.ContentSequence.remove(item_of(ds, "Report template")), "does not name the template"),
+            (lambda ds: setattr(item_of(ds, "Report template"), "TextValue", "baseline, version 999"), "does not name the template"),
+            (lambda ds: setattr(item_of(ds, "Report template"), "TextValue", "response, version 1"), "a report of template 'response', not of 'baseline'"),
+        ],
+    )  # fmt: skip
+    @pytest.mark.filterwarnings("ignore::UserWarning")
+    def test_what_no_reader_could_take(self, full, full_part10, change, problem):
+        with pytest.raises(GateError, match=problem):
+            self.altered(full, full_part10, change)
+
+    def test_an_observer_may_stand_below_what_was_answered_by_another_than_the_rest(self, full):
+        """Of CODE, NUM and TEXT (PS3.3 A.35.3.3.1.2); below a DATE it is said in words."""
+        (first, *_) = b.rendered(two_readers(full))
+        found = [
+            (str(parent.ValueType), str(child.ValueType))
+            for parent, child in pairs(dataset(first))
+            if child.get("PersonName") == "Reader^Two" or child.get("TextValue") == "Reader^Two"
+        ]
+        assert {("CODE", "PNAME"), ("NUM", "PNAME"), ("TEXT", "PNAME"), ("DATE", "TEXT")} <= set(found)
+
+
+def two_readers(full):
+    """Return the full report with answers of another person among those of the first."""
+    answers = tuple(
+        replace(a, observer="Reader^Two") if a.status is Status.CONFIRMED and n % 5 == 0 else a
+        for n, a in enumerate(full.report.answers)
+    )
+    return replace(full, report=replace(full.report, answers=answers), content_hash="two readers")
+
+
+def test_in_enhanced_sr_another_observer_stands_in_words(full):
+    """Enhanced SR knows no observation context below a value (PS3.3 A.35.2.3.1.2): dcmtk does not read such a document."""
+    both = two_readers(full)
+    part10 = b.rendered(both, sop_class_uid=ENHANCED_SR)[0].part10
+    found = [
+        str(child.ValueType)
+        for parent, child in pairs(pydicom.dcmread(io.BytesIO(part10)))
+        if child.RelationshipType == "HAS OBS CONTEXT" and parent.ValueType != "CONTAINER"
+    ]
+    assert found == []
+    ds = pydicom.dcmread(io.BytesIO(b.rendered(both)[0].part10))
+    ds.SOPClassUID = ENHANCED_SR
+    assert any("in Enhanced SR" in p for p in gate.document_problems(ds))
+
+
+def pairs(item):
+    """Yield every item with its parent."""
+    for child in item.get("ContentSequence", []):
+        yield item, child
+        yield from pairs(child)
+
+
+def test_what_all_groups_share_stands_above_them_once(full):
+    settled = replace(full, report=confirmed(full.report, "Reader^One"), content_hash="confirmed")
+    above = item_of(dataset(b.rendered(settled)[0]), "Imaging Measurements")
+    assert names(above)[:3] == ["Person Observer Name", "Basis", "Measurement Group"]
+    groups = above.ContentSequence[2:]
+    assert sum("Basis" in names(g) for g in groups) < len(groups) / 4
+
+
+def test_a_proposal_is_never_stated_above_the_groups_nor_a_person_for_a_machine():
+    above = item_of(dataset(b.rendered(b.produced(None, b.tumour(1), b.tumour(2)))[0]), "Imaging Measurements")
+    assert names(above) == ["Measurement Group", "Measurement Group"]
+    assert all("Basis" in names(g) for g in above.ContentSequence)
+
+
+def test_no_person_is_inherited_by_what_is_the_softwares_alone(full):
+    lesions = {s.key for s in full.report.subjects_of(Scope.LESION)}
+    answers = tuple(a for a in full.report.answers if a.subject not in lesions or a.status is not Status.CONFIRMED)
+    report = replace(full.report, answers=answers)
+    above = item_of(dataset(b.rendered(replace(full, report=report, content_hash="rows"))[0]), "Imaging Measurements")
+    assert set(names(above)) == {"Measurement Group"}
+
+
+@pytest.mark.parametrize("template", template_names())
+def test_highdicom_builds_the_same_items(template):
+    """The items are put together without it; it checks what it builds."""
+    of = load_template(template)
+    produced = produce(b.study(), (b.tumour(1), b.tumour(2)), None, replace(b.OPTIONS, template=template))
+    report = filled(produced.report, of, random.Random(7), person="Reader^One")
+    root = encode(report, of, Presentation())
+    drawn = companion_tree(report, of, spacings(produced.study), "ohif")
+    for made in (root, drawn):
+        assert written(plainly(made)) == written(made)
+
+
+def test_a_site_code_of_any_length_reads_back():
+    long = Code("1.2.840.113619.2.55", "99SITE", "a code value of more than 16 characters")
+    urn = Code("urn:oid:1.2.3.4.5.6.7", "99SITE", "a code that is a URN")
+    for code in (long, urn):
+        item = items.code(long, code)
+        assert written(plainly(item)) == written(item)
+        assert tree.code(item) == code
+        assert tree.concept(item) == (long.value, long.scheme)
+
+
+def test_a_number_that_is_none_has_an_empty_value_and_says_why(full):
+    missing = [
+        a
+        for a in full.report.answers
+        if any(isinstance(v, Quantity) and v.number is None and v.qualifier is not None for v in a.values)
+    ]
+    assert missing
+    ds = pydicom.dcmread(io.BytesIO(b.rendered(full)[0].part10))
+    empty = [c for _, c in pairs(ds) if c.ValueType == "NUM" and not c.MeasuredValueSequence]
+    assert len(empty) == len(missing)
+    assert {c.NumericValueQualifierCodeSequence[0].CodeValue for c in empty} == {"114007"}
+    assert as_text(ds).count(": Measurement not attempted") >= len(missing)
+    assert parse(ds, full.template) == full.report

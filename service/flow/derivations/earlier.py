@@ -1,0 +1,203 @@
+"""What follows from the patient's newest earlier report: growth, and whether attenuation can be compared.
+
+Only what a person stated or confirmed there counts, and only of a lesion with the same tracking UID.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+
+from service.flow.derivations.asked import Asked, Derived, Look, coded, key_in, numeric
+from service.flow.derivations.sizes import means, volume_method
+from service.flow.recist import PARTIAL, progressed
+from service.model.code import Code
+from service.model.report import Answer, Provenance, Quantity, Report, Scope, Status, Subject
+from sr_templates import load_codes
+from sr_templates.evaluate import evaluated
+
+_DAYS_PER_MONTH = Decimal("30.4375")
+#: tube voltages this close count as one class: low-kV images differ by 20 kV and more
+_SAME_KV = Decimal(10)
+_BASELINE = ("tpt.baseline", "tpt.pretreatment")
+
+
+def earlier_subject(look: Look, subject: str) -> Subject | None:
+    """Return the same lesion in the earlier report."""
+    here = look.report.subject(subject)
+    if here is None or not here.tracking_uid or look.prior is None or look.prior.report is None:
+        return None
+    there = look.prior.report.subjects_of(here.scope)
+    return next((s for s in there if s.tracking_uid == here.tracking_uid), None)
+
+
+def earlier_answers(look: Look, item: str, subject: str) -> tuple[Answer, ...]:
+    """Return the confirmed answers to ``item`` about the same lesion in the earlier report."""
+    there = earlier_subject(look, subject)
+    if there is None or look.prior is None or look.prior.report is None:
+        return ()
+    answers = look.prior.report.answers_of(item, there.key)
+    return tuple(a for a in answers if a.status is Status.CONFIRMED and evaluated(a))
+
+
+def _number(answers: tuple[Answer, ...]) -> Decimal | None:
+    numbers = (v.number for a in answers for v in a.values if isinstance(v, Quantity))
+    return next((n for n in numbers if n is not None), None)
+
+
+def days_between(look: Look) -> Decimal | None:
+    """Return the days from the comparison examination to this one; None where that is not known or below 1."""
+    days = look.number("fu.interval")
+    return days if days is not None and days >= 1 else None
+
+
+def specific_growth_rate(before: Decimal, now: Decimal, days: Decimal) -> Decimal:
+    """Return ln(V2/V1)/dt in %/day (Mehrara et al., Cancer Res 2007); volumes above 0 in one unit, at least one day."""
+    return Decimal(repr(math.log(now / before))) / days * 100
+
+
+def doubling_days(before: Decimal, now: Decimal, days: Decimal) -> Decimal | None:
+    """Return dt x ln 2 / ln(V2/V1) in days; None where the volume did not grow."""
+    if not now > before > 0:
+        return None
+    return days * Decimal(repr(math.log(2) / math.log(now / before)))
+
+
+def volumes(look: Look) -> tuple[Decimal, Decimal] | None:
+    """Return the lesion's volume then and now, where both were found by one method in one modality."""
+    before, now = _number(earlier_answers(look, "sz.volume", look.subject)), look.number("sz.volume")
+    if before is None or now is None or before <= 0 or now <= 0 or not same_way(look):
+        return None
+    return before, now
+
+
+def same_way(look: Look) -> bool:
+    """Say whether the two volumes were found by one method, known for both, and in the same modalities."""
+    before = _method(look)
+    modalities = look.prior.modalities if look.prior else ()
+    return bool(before) and before == volume_method(look) and _images(modalities) == _images(look.report.modalities)
+
+
+def _method(look: Look) -> str:
+    """Return the key of the method that the earlier volume was found by; empty: not said."""
+    answers = earlier_answers(look, "sz.volume", look.subject)
+    found = [a.method for a in answers if a.method]
+    found += [v for a in earlier_answers(look, "tid.method", look.subject) for v in a.values if isinstance(v, Code)]
+    return key_in(look.template.item("tid.method"), found[0]) if found else ""
+
+
+def _images(modalities: tuple[str, ...]) -> frozenset[str]:
+    return frozenset({"CT", "MR"}.intersection(modalities))
+
+
+def doubling_time(asked: Asked) -> Derived | None:
+    """Give the volume doubling time in days: of growth, over the least interval, by one method in one modality."""
+    pair, days = volumes(asked), days_between(asked)
+    if pair is None or days is None or days < asked.clinical.doubling_min_days:
+        return None
+    found = doubling_days(*pair, days)
+    return numeric(asked, found, _volumes(pair, days), asked.used("sz.volume", "fu.interval")) if found else None
+
+
+def sgr(asked: Asked) -> Derived | None:
+    """Give the specific growth rate in %/day; defined for shrinkage too."""
+    pair, days = volumes(asked), days_between(asked)
+    if pair is None or days is None:
+        return None
+    return numeric(
+        asked, specific_growth_rate(*pair, days), _volumes(pair, days), asked.used("sz.volume", "fu.interval")
+    )
+
+
+def _volumes(pair: tuple[Decimal, Decimal], days: Decimal) -> str:
+    return f"volume {pair[0]:f} mL, {days:f} days later {pair[1]:f} mL"
+
+
+def _axes(look: Look) -> tuple[Decimal, Decimal] | None:
+    before, now = _number(earlier_answers(look, "sz.long_axis", look.subject)), look.number("sz.long_axis")
+    return (before, now) if before and now is not None else None
+
+
+def diameter_rate(asked: Asked) -> Derived | None:
+    """Give the growth of the long axis in mm per month of 30.44 days."""
+    pair, days = _axes(asked), days_between(asked)
+    if pair is None or days is None:
+        return None
+    basis = f"long axis {pair[0]:f} mm, {days:f} days later {pair[1]:f} mm"
+    return numeric(
+        asked, (pair[1] - pair[0]) / days * _DAYS_PER_MONTH, basis, asked.used("sz.long_axis", "fu.interval")
+    )
+
+
+def lesion_change(asked: Asked) -> Derived | None:
+    """Propose whether a lesion grew or shrank since the comparison, by RECIST's limits applied to it alone.
+
+    20 % and 5 mm more is larger, 30 % less is smaller. A lesion without an earlier size is only a question, never a new finding.
+    """
+    pair = _axes(asked)
+    if pair is None:
+        return None
+    before, now = pair
+    key = "v.increase" if progressed(now, before) else "v.decrease" if now <= PARTIAL * before else "v.no_change"
+    return coded((key,), f"long axis {now:f} mm, before {before:f} mm", asked.used("sz.long_axis"))
+
+
+def baseline_attenuation(look: Look, subject: str) -> Decimal | None:
+    """Return the lesion's mean attenuation at baseline, in HU; None where it is not known or cannot be compared."""
+    if (
+        look.prior is None
+        or look.prior.report is None
+        or not _is_baseline(look.prior.report)
+        or incomparable(look, subject)
+    ):
+        return None
+    return _number(means(earlier_answers(look, "ct.hu", subject)))
+
+
+def _is_baseline(report: Report) -> bool:
+    codes = load_codes()
+    answers = report.answers_of("tid.tp_type")
+    return any(a.says(codes[k]) for a in answers for k in _BASELINE) or (not answers and report.template == "baseline")
+
+
+def incomparable(look: Look, subject: str) -> str:
+    """Return why the attenuation of a lesion cannot be compared with the earlier one, in words; empty where it can.
+
+    Phase and tube voltage have to be known and the same, and both numbers have to be means of the whole segmented lesion.
+    """
+    if look.prior is None or look.prior.report is None:
+        return "the earlier report is not known"
+    here, there = look.report.subject(subject), earlier_subject(look, subject)
+    if here is None or there is None:
+        return "the lesion is not in the earlier report"
+    now, before = _scan(look.report, here), _scan(look.prior.report, there)
+    if not now[0] or not before[0]:
+        return "the enhancement phase is not known for both"
+    if now[0] != before[0]:
+        return "the enhancement phases differ"
+    if now[1] is None or before[1] is None:
+        return "the tube voltage is not known for both"
+    if abs(now[1] - before[1]) > _SAME_KV:
+        return "the tube voltages differ"
+    kinds = {
+        a.provenance
+        for answers in (means(look.answers("ct.hu", subject)), means(earlier_answers(look, "ct.hu", subject)))
+        for a in answers
+    }
+    return "" if kinds == {Provenance.SEGMENTATION} else "not both are means of the whole segmented lesion"
+
+
+def _scan(report: Report, lesion: Subject) -> tuple[str, Decimal | None]:
+    """Return phase and tube voltage of the series that a lesion was measured on; of several, only what they have in common."""
+    uids = {e.series_instance_uid for a in report.answers if a.subject == lesion.key for e in a.evidence}
+    series = [s for s in report.subjects_of(Scope.SERIES) if s.tracking_uid in uids]
+    phases = {
+        v.value
+        for s in series
+        for a in report.answers_of("tech.phase", s.key)
+        if a.status is not Status.PROPOSED and evaluated(a)
+        for v in a.values
+        if isinstance(v, Code)
+    }
+    volts = {_number(report.answers_of("tech.kvp", s.key)) for s in series}
+    return phases.pop() if len(phases) == 1 else "", volts.pop() if len(volts) == 1 else None

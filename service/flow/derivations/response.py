@@ -1,0 +1,230 @@
+"""What follows for the response to treatment: sums, changes, RECIST 1.1 and Choi. The criteria are in `recist` and `choi`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+
+from service.flow import recist
+from service.flow.choi import Change, Signs, choi_response
+from service.flow.derivations.asked import Asked, Derived, Look, Pair, coded, numeric
+from service.flow.derivations.earlier import baseline_attenuation
+from service.flow.derivations.sizes import means
+from service.flow.recist import Response, Target
+from service.model.report import Quantity, Scope, Status
+
+TARGET_KEYS: Mapping[Response, str] = MappingProxyType(
+    {Response.CR: "fu.t_cr", Response.PR: "fu.t_pr", Response.SD: "fu.t_sd", Response.PD: "fu.t_pd"}
+)
+_NON_TARGET: Mapping[str, Response] = MappingProxyType(
+    {"fu.n_cr": Response.CR, "fu.n_irsd": Response.NOT_CR_NOT_PD, "fu.n_pd": Response.PD}
+)
+RESPONSE_KEYS: Mapping[Response, str] = MappingProxyType(
+    {
+        Response.CR: "fu.cr",
+        Response.PR: "fu.pr",
+        Response.SD: "fu.sd",
+        Response.PD: "fu.pd",
+        Response.NE: "fu.ne",
+        Response.NOT_CR_NOT_PD: "fu.noncr_nonpd",
+    }
+)
+CHOI_METHODS = frozenset({"fu.choi", "fu.mchoi"})
+NODE_KEYS = ("ln.", "mets.lymph_node")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """The target lesions of a report, measured."""
+
+    lesions: tuple[Target, ...]
+    #: the answers that this rests on
+    used: tuple[Pair, ...]
+
+
+def in_role(look: Look, role: str) -> tuple[str, ...]:
+    """Return the keys of the lesions with a role at baseline (``fu.target``, ``fu.nontarget``)."""
+    return tuple(s.key for s in look.report.subjects_of(Scope.LESION) if role in look.keys("fu.baseline_cat", s.key))
+
+
+def measured_targets(look: Look) -> Targets | None:
+    """Return the target lesions with their diameters; None where there is none, or one has no size."""
+    lesions: list[Target] = []
+    used: list[Pair] = []
+    for key in in_role(look, "fu.target"):
+        site = look.key("tid.finding_site", key)
+        node = any(k.startswith(NODE_KEYS) for k in (site, look.key("tid.finding", key)))
+        axis = "sz.short_axis" if node else "sz.long_axis"
+        size = look.number(axis, key)
+        if size is None:
+            return None
+        lesions.append(Target(diameter_mm=size, node=node, organ=site))
+        used.extend(look.used("fu.baseline_cat", axis, row=key))
+    return Targets(lesions=tuple(lesions), used=tuple(used)) if lesions else None
+
+
+def target_sum(asked: Asked) -> Derived | None:
+    """Sum up the targets: long axes, short axes of nodes; nothing where one was not measured."""
+    targets = measured_targets(asked)
+    if targets is None:
+        return None
+    count = len(targets.lesions)
+    return numeric(asked, recist.total(targets.lesions), f"sum of {count} target{'s' * (count > 1)}", targets.used)
+
+
+def pct_baseline(asked: Asked) -> Derived | None:
+    """Give the change of the sum from baseline in %."""
+    now, then = asked.number("fu.sum"), asked.number("fu.sum_baseline")
+    if now is None or not then:
+        return None
+    return numeric(
+        asked, (now - then) / then * 100, "sum against baseline sum", asked.used("fu.sum", "fu.sum_baseline")
+    )
+
+
+def nadir(look: Look) -> Decimal | None:
+    """Return the smallest sum so far: the baseline is one of them."""
+    known = [n for n in (look.number("fu.sum_nadir"), look.number("fu.sum_baseline")) if n is not None]
+    return min(known) if look.number("fu.sum_nadir") is not None else None
+
+
+_NADIR_ITEMS = ("fu.sum", "fu.sum_nadir", "fu.sum_baseline")
+
+
+def pct_nadir(asked: Asked) -> Derived | None:
+    """Give the change of the sum from its nadir in %."""
+    now, least = asked.number("fu.sum"), nadir(asked)
+    if now is None or not least:
+        return None
+    return numeric(asked, (now - least) / least * 100, "sum against nadir sum", asked.used(*_NADIR_ITEMS))
+
+
+def abs_nadir(asked: Asked) -> Derived | None:
+    """Give the change of the sum from its nadir in mm."""
+    now, least = asked.number("fu.sum"), nadir(asked)
+    if now is None or least is None:
+        return None
+    return numeric(asked, now - least, "sum - nadir sum", asked.used(*_NADIR_ITEMS))
+
+
+def by_recist(look: Look) -> bool:
+    """Say whether the response is by RECIST: the method says so, or says nothing."""
+    return not CHOI_METHODS.intersection(look.keys("fu.method"))
+
+
+def target_category(look: Look) -> tuple[Response, tuple[Pair, ...]] | None:
+    """Return the response of the targets and what it rests on; None where sums or sizes are missing."""
+    targets, baseline, least = measured_targets(look), look.number("fu.sum_baseline"), nadir(look)
+    if targets is None or not baseline or least is None or not by_recist(look):
+        return None
+    found = recist.target_response(
+        recist.total(targets.lesions), baseline, least, all_gone=all(t.gone for t in targets.lesions)
+    )
+    return found, (*targets.used, *look.used("fu.sum_baseline", "fu.sum_nadir"))
+
+
+def current_response(asked: Asked) -> Derived | None:
+    """Propose the response of the set of targets; that of the non-targets is a judgement, and a person's."""
+    found = target_category(asked)
+    if found is None:
+        return None
+    response, used = found
+    return coded((TARGET_KEYS[response],), "RECIST 1.1, targets", used)
+
+
+def overall_category(look: Look) -> Response | None:
+    """Return the overall response by RECIST 1.1; None before a person has answered the question for new lesions.
+
+    Non-targets count as not all evaluated once a person stated the current response without one for them.
+    """
+    new_lesion = look.stated("fu.new_lesion")
+    if not by_recist(look) or not new_lesion:
+        return None
+    current = look.keys("fu.current")
+    stated = any(a.status is Status.CONFIRMED for a in look.report.answers_of(*look.of("fu.current")))
+    has_targets, has_others = bool(in_role(look, "fu.target")), bool(in_role(look, "fu.nontarget"))
+    target = next((r for r, key in TARGET_KEYS.items() if key in current), None)
+    others = next((_NON_TARGET[k] for k in current if k in _NON_TARGET), None)
+    if target is None and has_targets:
+        if not stated and others is not Response.PD and "v.present" not in new_lesion:
+            return None
+        target = Response.NE
+    if others is None and has_others:
+        if not stated and target is not Response.PD and "v.present" not in new_lesion:
+            return None
+        others = Response.NE
+    known = {"v.present": True, "v.absent": False}.get(new_lesion[0])
+    if target is None and others is None and not known:
+        return None
+    return recist.overall_response(target, others, new_lesion=known)
+
+
+def overall_response(asked: Asked) -> Derived | None:
+    """Propose the overall response from targets, non-targets and new lesions."""
+    found = overall_category(asked)
+    if found is None:
+        return None
+    roles = (p for s in asked.report.subjects_of(Scope.LESION) for p in asked.used("fu.baseline_cat", row=s.key))
+    used = (*asked.used("fu.current", "fu.new_lesion"), *roles)
+    return coded((RESPONSE_KEYS[found],), "RECIST 1.1: targets, non-targets, new lesions", used)
+
+
+def choi_hu_pct(asked: Asked) -> Derived | None:
+    """Give the change of the mean attenuation from baseline in %, of one target, where the two scans can be compared."""
+    change = _attenuation(asked)
+    if change is None or change.percent is None:
+        return None
+    key = in_role(asked, "fu.target")[0]
+    basis = f"mean attenuation {change.now:f} HU, baseline {change.before:f} HU"
+    return numeric(asked, change.percent, basis, asked.used("ct.hu", "fu.baseline_cat", row=key))
+
+
+def _attenuation(look: Look) -> Change | None:
+    # several targets would need a weighting that the criteria leave open
+    targets = in_role(look, "fu.target")
+    if len(targets) != 1:
+        return None
+    now = next(
+        (v.number for a in means(look.answers("ct.hu", targets[0])) for v in a.values if isinstance(v, Quantity)), None
+    )
+    before = baseline_attenuation(look, targets[0])
+    return Change(before=before, now=now) if now is not None and before is not None else None
+
+
+def choi_category(look: Look) -> Response | None:
+    """Return the response by Choi, or modified Choi, as the method says; None where something is not answered yet."""
+    method = CHOI_METHODS.intersection(look.keys("fu.method"))
+    new_lesion, nodule = look.stated("fu.new_lesion"), look.stated("fu.new_nodule")
+    if not method or not new_lesion or not nodule:
+        return None
+    targets, baseline = measured_targets(look), look.number("fu.sum_baseline")
+    percent = look.number("fu.choi_hu_pct")
+    size = Change(before=baseline or Decimal(0), now=recist.total(targets.lesions) if targets else Decimal(0))
+    all_gone = targets is not None and all(t.gone for t in targets.lesions)
+    if "v.present" not in {*new_lesion, *nodule} and not all_gone and (not targets or not baseline or percent is None):
+        return None
+    density = Change(before=Decimal(100), now=100 + percent) if percent is not None else None
+    known = {"v.present": True, "v.absent": False}
+    signs = Signs(
+        new_lesion=known.get(new_lesion[0]),
+        new_nodule=known.get(nodule[0]),
+        non_target_progression="fu.n_pd" in look.keys("fu.current"),
+        all_gone=all_gone,
+    )
+    return choi_response(size, density, signs, modified="fu.mchoi" in method)
+
+
+def propose_choi(asked: Asked) -> Derived | None:
+    """Propose the response by Choi or modified Choi."""
+    found = choi_category(asked)
+    if found is None:
+        return None
+    modified = "fu.mchoi" in asked.keys("fu.method")
+    targets = measured_targets(asked)
+    used = (
+        *(targets.used if targets else ()),
+        *asked.used("fu.method", "fu.sum_baseline", "fu.choi_hu_pct", "fu.new_lesion", "fu.new_nodule", "fu.current"),
+    )
+    return coded((RESPONSE_KEYS[found],), f"{'modified ' if modified else ''}Choi criteria", used)

@@ -1,0 +1,189 @@
+"""For each candidate diagnosis: which of its findings this report has, which it contradicts, which it does not tell.
+
+No probability, no score, no order by likelihood and no diagnosis: the radiologist weighs them, and a core biopsy decides.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from service.model.code import Code
+from service.model.report import Answer, Report, Scope, Status
+from service.settings import Clinical
+from sr_templates import Template, load_codes
+from sr_templates.evaluate import DEFAULTS, about, evaluated, holds
+from sr_templates.language.conditions import FACTS, All, Condition, Not, Operator, Some, Test, tests
+from sr_templates.language.evidence import Candidate, Feature, Mark, load_candidates
+
+FAVOURS = "features that favour"
+AGAINST = "features that argue against"
+_LMS = "hist.lms.retro"
+
+
+class State(enum.StrEnum):
+    """What a report says of a finding."""
+
+    PRESENT = "present"
+    #: the answers say that it is not so
+    CONTRADICTED = "contradicted"
+    #: not answered, not evaluated, undetermined
+    UNKNOWN = "unknown"
+    #: no item records it: a reader is asked to look
+    NOT_RECORDED = "not recorded here"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A finding of a candidate, and what this report says of it."""
+
+    words: str
+    state: State
+    #: the answers that it rests on, proposed or confirmed as they are
+    rests_on: tuple[Answer, ...] = ()
+    #: facts of the patient that it rests on beside them: ``patient.age``, ``patient.sex``
+    facts: tuple[str, ...] = ()
+    #: key of the value of ``dd.feature`` that says it; empty: none does
+    feature: str = ""
+
+    @property
+    def proposed(self) -> bool:
+        """Say whether one of its answers is a proposal that nobody confirmed."""
+        return any(a.status is Status.PROPOSED for a in self.rests_on)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRow:
+    """A candidate with its findings, in the order of ``differential.yaml``; nothing follows from that order."""
+
+    key: str
+    code: Code
+    label: str
+    mark: Mark
+    cite: str
+    favours: tuple[Finding, ...]
+    against: tuple[Finding, ...]
+
+    @property
+    def title(self) -> str:
+        """Return the heading of the findings that favour it."""
+        return "Features that favour LMS overall" if self.key == _LMS else f"Features that favour {self.label}"
+
+
+def evidence(report: Report, template: Template, clinical: Clinical = DEFAULTS) -> tuple[EvidenceRow, ...]:
+    """Return every candidate with what the report says of its findings.
+
+    Parameters
+    ----------
+    report, template:
+        The answers and their template. A finding of an item that the template does not have is not recorded here.
+    clinical:
+        The thresholds.
+    """
+    return tuple(_row(c, report, template, clinical) for c in load_candidates())
+
+
+def evidence_for(code: Code, report: Report, template: Template, clinical: Clinical = DEFAULTS) -> EvidenceRow | None:
+    """Return the row of one candidate, or None where the table has none."""
+    found = next((c for c in load_candidates() if c.code.same(code)), None)
+    return _row(found, report, template, clinical) if found else None
+
+
+def _row(candidate: Candidate, report: Report, template: Template, clinical: Clinical) -> EvidenceRow:
+    return EvidenceRow(
+        key=candidate.key,
+        code=candidate.code,
+        label=candidate.label,
+        mark=candidate.mark,
+        cite=candidate.cite,
+        favours=tuple(_finding(f, report, template, clinical) for f in candidate.favours),
+        against=tuple(_finding(f, report, template, clinical) for f in candidate.against),
+    )
+
+
+def _finding(feature: Feature, report: Report, template: Template, clinical: Clinical) -> Finding:
+    used = tuple(tests(feature.when))
+    names = [t.name.item for t in used]
+    if feature.when is None or any(n not in FACTS and template.item(n) is None for n in names):
+        return Finding(words=feature.words, state=State.NOT_RECORDED, feature=feature.feature)
+    subjects = _subjects(feature.of, report, template, clinical) if feature.of else ("",)
+    results = [(s, _truth(feature.when, report, template, s, clinical)) for s in subjects]
+    state = _STATES[_some(r for _, r in results)]
+    # what decided: where one subject has the finding, the answers about that one
+    deciding = [s for s, r in results if r] or [s for s, _ in results]
+    answers = dict.fromkeys(
+        a for s in deciding for t in used for a in _asked(t, report, template, s) if state is not State.UNKNOWN
+    )
+    facts = tuple(n for n in dict.fromkeys(names) if n.startswith("patient.") and state is not State.UNKNOWN)
+    return Finding(words=feature.words, state=state, rests_on=tuple(answers), facts=facts, feature=feature.feature)
+
+
+_STATES = {True: State.PRESENT, False: State.CONTRADICTED, None: State.UNKNOWN}
+
+
+def _subjects(scope: Scope, report: Report, template: Template, clinical: Clinical) -> tuple[str, ...]:
+    matrix = template.matrix(scope)
+    rows = [r.key for r in (matrix.rows if matrix else ()) if holds(r.when, report, template, r.key, clinical)]
+    return tuple(dict.fromkeys((*rows, *(s.key for s in report.subjects_of(scope)))))
+
+
+def _truth(condition: Condition, report: Report, template: Template, subject: str, clinical: Clinical) -> bool | None:
+    """Return whether a condition holds; None where the answers do not tell (Kleene's three values)."""
+    match condition:
+        case Not():
+            inner = _truth(condition.part, report, template, subject, clinical)
+            return None if inner is None else not inner
+        case All():
+            return _every(_truth(p, report, template, subject, clinical) for p in condition.parts)
+        case Some():
+            return _some(_truth(p, report, template, subject, clinical) for p in condition.parts)
+        case Test():
+            return _test(condition, report, template, subject, clinical)
+
+
+def _every(results: Iterator[bool | None]) -> bool | None:
+    found = list(results)
+    return False if False in found else None if None in found else True
+
+
+def _some(results: Iterator[bool | None]) -> bool | None:
+    found = list(results)
+    return True if True in found else None if None in found else False
+
+
+def _test(test: Test, report: Report, template: Template, subject: str, clinical: Clinical) -> bool | None:
+    found = holds(test, report, template, subject, clinical)
+    if test.operator in {Operator.ANSWERED, Operator.EVALUATED}:
+        return found
+    if test.name.item in FACTS:
+        known = {"patient.age": report.patient_age is not None, "patient.sex": bool(report.patient_sex)}
+        return found if known.get(test.name.item, True) else None
+    answers = _asked(test, report, template, subject)
+    if not answers:
+        return None
+    # of a list of structures, an absence needs every one of them
+    if not found and not test.name.row and not _all_told(test, report, template, subject, clinical):
+        return None
+    # nothing may be read from an answer of Not Evaluated beside others, either
+    return found
+
+
+def _asked(test: Test, report: Report, template: Template, subject: str) -> tuple[Answer, ...]:
+    """Return the answers that a test looks at and that tell something."""
+    if test.name.item in FACTS:
+        return ()
+    undetermined = load_codes()["v.undetermined"]
+    told = about(report, template, test.name.item, test.name.row or subject, row=bool(test.name.row))
+    return tuple(a for a in told if evaluated(a) and not a.says(undetermined))
+
+
+def _all_told(test: Test, report: Report, template: Template, subject: str, clinical: Clinical) -> bool:
+    item = template.item(test.name.item)
+    matrix = template.matrix(item.scope) if item else None
+    here = report.subject(subject)
+    if item is None or matrix is None or (here is not None and here.scope is item.scope) or subject:
+        return True
+    rows = [k for k in _subjects(item.scope, report, template, clinical) if not item.rows or k in item.rows]
+    told = {a.subject for a in _asked(test, report, template, subject)}
+    return all(k in told for k in rows)

@@ -1,0 +1,111 @@
+"""Reads what came back into a study: edits of our documents, and structured reports of others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from service.errors import InputError
+from service.flow import produce as making
+from service.flow.produce import Kind, Options
+from service.flow.taking import Returned, of_foreign
+from service.model.report import Report
+from service.model.study import Instance, Study
+from service.read.returned import SR_CLASSES, read_foreign
+from service.sr.returned import read_edited
+from service.store import registry
+from service.store.spool import Spool
+from service.work.services import Services
+from sr_templates import Template, load_template
+
+_log = logging.getLogger("lms_sr.take_in")
+
+#: a structured report larger than this is none that a person wrote
+MAX_BYTES = 32 * 2**20
+
+
+def returned(services: Services, study: Study, options: Options) -> tuple[Returned, ...]:
+    """Return everything in ``study`` that can be taken in; what cannot be read is logged, and left where it is.
+
+    Parameters
+    ----------
+    services:
+        The spool has the files, the registry the versions that edits were made of.
+    study, options:
+        The study without our own objects.
+
+    Raises
+    ------
+    TemplateError
+        The template cannot be loaded.
+    """
+    series = {making.series_uid(options, study.study_instance_uid, kind): kind for kind in making.KINDS}
+    found = [i for i in study.instances if i.sop_class_uid in SR_CLASSES]
+    if not found:
+        return ()
+    template = load_template(options.template)
+    versions = _versions(services, study.study_instance_uid)
+    return tuple(_read(services.spool, found, series, template, versions))
+
+
+def _versions(services: Services, study_instance_uid: str) -> Mapping[int, Report]:
+    with services.reading() as session:
+        return {v.version: registry.read_content(session, v.id) for v in registry.versions(session, study_instance_uid)}
+
+
+def _read(
+    spool: Spool,
+    found: list[Instance],
+    series: Mapping[str, Kind],
+    template: Template,
+    versions: Mapping[int, Report],
+) -> Iterator[Returned]:
+    for instance in found:
+        try:
+            yield _one(
+                _bytes(spool.root / instance.path),
+                instance,
+                series.get(instance.series_instance_uid),
+                template,
+                versions,
+            )
+        except (InputError, OSError) as error:
+            # the text of an error may quote the report
+            ids = {
+                "study": instance.study_instance_uid,
+                "instance": instance.sop_instance_uid,
+                "error": type(error).__name__,
+            }
+            _log.warning("not_taken_in", extra={"ids": ids})
+
+
+def _bytes(path: Path) -> bytes:
+    if path.stat().st_size > MAX_BYTES:
+        msg = f"larger than {MAX_BYTES} bytes"
+        raise InputError(msg)
+    return path.read_bytes()
+
+
+def _one(
+    part10: bytes, instance: Instance, kind: Kind | None, template: Template, versions: Mapping[int, Report]
+) -> Returned:
+    reference = instance.reference
+    if kind == "report" and (edited := read_edited(part10, template)) is not None:
+        number = next(iter(instance.numbers("InstanceNumber")), None)
+        # a viewer counts on from the version that it edited
+        base = max((v for v in versions if number is None or v < number), default=None)
+        return Returned(
+            reference=reference,
+            number=int(number) if number is not None else None,
+            edit=True,
+            written=_written(instance),
+            report=edited.report,
+            base=versions[base] if base is not None else None,
+            verifier=edited.verifier,
+        )
+    return of_foreign(read_foreign(part10), reference, edit=kind is not None)
+
+
+def _written(instance: Instance) -> str:
+    return instance.header.text("ContentDate") + instance.header.text("ContentTime")
