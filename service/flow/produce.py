@@ -33,6 +33,7 @@ from service.sr.encapsulated_pdf import ENCAPSULATED_PDF
 from service.sr.encode import Presentation, encode
 from service.sr.items import ContentItem
 from service.sr.key_image import SECONDARY_CAPTURE
+from service.sr.key_objects import KEY_OBJECT_SELECTION
 from service.sr.phrases import ENGLISH, wording
 from service.sr.presentation_state import GRAYSCALE_SOFTCOPY_PRESENTATION_STATE
 from sr_templates import Template, load_template
@@ -55,7 +56,7 @@ CLASS_NAMES: Mapping[str, str] = MappingProxyType(
         BASIC_TEXT_SR: "Basic Text SR",
         ENCAPSULATED_PDF: "Encapsulated PDF",
         SECONDARY_CAPTURE: "Secondary Capture",
-        rejection.KEY_OBJECT_SELECTION: "Key Object Selection",
+        KEY_OBJECT_SELECTION: "Key Object Selection",
         GRAYSCALE_SOFTCOPY_PRESENTATION_STATE: "Grayscale Softcopy Presentation State",
     }
 )
@@ -338,7 +339,7 @@ def rejection_note(
     options, study = produced.options, produced.study
     uids = sorted(r.sop_instance_uid for r in rejected)
     envelope = Envelope(
-        sop_class_uid=rejection.KEY_OBJECT_SELECTION,
+        sop_class_uid=KEY_OBJECT_SELECTION,
         sop_instance_uid=derived_uid("rejection", options.installation, study.study_instance_uid, str(version), *uids),
         series_instance_uid=series_uid(options, study.study_instance_uid, "rejection"),
         series_number=options.rejection_series_number,

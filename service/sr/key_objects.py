@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydicom.dataset import Dataset
 
 from service.model.code import Code
@@ -36,13 +38,50 @@ def key_objects(
     Raises
     ------
     ValueError
-        There is no image: a selection of nothing is not allowed (TID 2010).
+        There is no image.
     """
     selected = tuple(dict.fromkeys(_plain(i) for i in images))
+    return selection(
+        selected, study, envelope, title=OF_INTEREST, kind="IMAGE", description=description, device_uid=device_uid
+    )
+
+
+def selection(
+    selected: tuple[Reference, ...],
+    study: Study,
+    envelope: Envelope,
+    *,
+    title: Code,
+    kind: Literal["IMAGE", "COMPOSITE"],
+    description: str,
+    device_uid: str,
+) -> bytes:
+    """Return a key object selection of any title (CID 7010) as a DICOM file.
+
+    Parameters
+    ----------
+    selected:
+        What it points at, each once.
+    study, envelope:
+        The study, and what the object is called.
+    title:
+        Document title.
+    kind:
+        Value type of what is selected.
+    description:
+        One line.
+    device_uid:
+        Device Observer UID (121012, DCM).
+
+    Raises
+    ------
+    ValueError
+        Nothing is selected, which TID 2010 does not allow.
+    """
     if not selected:
-        msg = "a key object selection needs at least one image"
+        msg = f"a key object selection '{title.meaning}' needs something that it points at"
         raise ValueError(msg)
-    root = items.container(OF_INTEREST, relation=None, template="2010")
+    root = items.container(title, relation=None, template="2010")
     items.add(
         root,
         items.code(items.key("tid.observer_type"), items.key("tid.device"), items.HAS_OBS_CONTEXT),
@@ -56,7 +95,7 @@ def key_objects(
     ds.CurrentRequestedProcedureEvidenceSequence = [evidence.plain(study.study_instance_uid, selected)]
     for name in ("ValueType", "ConceptNameCodeSequence", "ContinuityOfContent", "ContentTemplateSequence"):
         ds[name] = root[name]
-    ds.ContentSequence = [*root.ContentSequence, *(_image(r) for r in selected)]
+    ds.ContentSequence = [*root.ContentSequence, *(_selected(r, kind) for r in selected)]
     return part10(ds)
 
 
@@ -69,11 +108,11 @@ def _plain(reference: Reference) -> Reference:
     )
 
 
-def _image(reference: Reference) -> Dataset:
-    """Return an IMAGE item as TID 2010 has it: without a concept name, unlike those of our reports."""
+def _selected(reference: Reference, kind: str) -> Dataset:
+    """Return an item as TID 2010 has it: without a concept name, unlike those of our reports."""
     item = Dataset()
     item.RelationshipType = "CONTAINS"
-    item.ValueType = "IMAGE"
+    item.ValueType = kind
     sop = Dataset()
     sop.ReferencedSOPClassUID = reference.sop_class_uid
     sop.ReferencedSOPInstanceUID = reference.sop_instance_uid

@@ -7,23 +7,19 @@ that instance has to say it, too: a last version without any answer, which begin
 
 from __future__ import annotations
 
-from pydicom.dataset import Dataset
-
 from service.model.code import Code
 from service.model.measurement import Reference
 from service.model.report import Report
 from service.model.study import Study
-from service.sr import evidence, items
-from service.sr.document import Envelope, common, part10, referenced_requests
+from service.sr import items
+from service.sr.document import Envelope
 from service.sr.encode import preamble, template_line
 from service.sr.items import ContentItem
+from service.sr.key_objects import selection
 from sr_templates import Template
 
-KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 #: CID 7010 and 7031; pydicom's dictionary: DCM.RejectedForPatientSafetyReasons
 REJECTED = Code("113037", "DCM", "Rejected for Patient Safety Reasons")
-#: TID 2010; pydicom's dictionary: DCM.KeyObjectDescription
-DESCRIPTION = Code("113012", "DCM", "Key Object Description")
 
 
 def withdrawn(report: Report, template: Template) -> ContentItem:
@@ -67,36 +63,8 @@ def note(
     Raises
     ------
     ValueError
-        There is nothing to reject: a selection of nothing is not allowed (TID 2010).
+        There is nothing to reject.
     """
-    if not rejected:
-        msg = "a rejection note needs at least one document"
-        raise ValueError(msg)
-    root = items.container(REJECTED, relation=None, template="2010")
-    items.add(
-        root,
-        items.code(items.key("tid.observer_type"), items.key("tid.device"), items.HAS_OBS_CONTEXT),
-        items.uid(items.key("tid.device_uid"), device_uid, items.HAS_OBS_CONTEXT),
-        items.text(DESCRIPTION, description),
+    return selection(
+        rejected, study, envelope, title=REJECTED, kind="COMPOSITE", description=description, device_uid=device_uid
     )
-    ds = common(study, envelope, "KO")
-    ds.ReferencedPerformedProcedureStepSequence = []
-    if requests := referenced_requests(study):
-        ds.ReferencedRequestSequence = requests
-    ds.CurrentRequestedProcedureEvidenceSequence = [evidence.plain(study.study_instance_uid, rejected)]
-    for name in ("ValueType", "ConceptNameCodeSequence", "ContinuityOfContent", "ContentTemplateSequence"):
-        ds[name] = root[name]
-    ds.ContentSequence = [*root.ContentSequence, *(_document(r) for r in rejected)]
-    return part10(ds)
-
-
-def _document(reference: Reference) -> Dataset:
-    """Return a COMPOSITE item as TID 2010 has it, without a concept name."""
-    item = Dataset()
-    item.RelationshipType = "CONTAINS"
-    item.ValueType = "COMPOSITE"
-    sop = Dataset()
-    sop.ReferencedSOPClassUID = reference.sop_class_uid
-    sop.ReferencedSOPInstanceUID = reference.sop_instance_uid
-    item.ReferencedSOPSequence = [sop]
-    return item

@@ -319,7 +319,7 @@ def test_the_selection_names_originals_each_once() -> None:
 
 
 def test_a_selection_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one image"):
+    with pytest.raises(ValueError, match="needs something that it points at"):
         key_objects((), p.study(), p.envelope(KEY_OBJECT_SELECTION), description="", device_uid="2.25.5")
 
 
