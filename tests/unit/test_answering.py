@@ -242,11 +242,11 @@ def test_a_confirmed_proposal_keeps_where_it_came_from_and_its_line(template: Te
 
 
 def test_a_sentence_that_is_confirmed_proposes_nothing_any_more(template: Template) -> None:
-    before = report(
-        template, proposed("hd.indications", "Mass, 118 mm (proposed). cT3 (AJCC, 8th edition) (proposed).")
-    )
+    said = "Mass, 118 mm (proposed). cT3 (AJCC, 8th edition) (proposed)."
+    before = report(template, proposed("hd.indications", said, subject=""))
     found = apply(before, [Given(item="hd.indications", what=What.CONFIRM)], template=template, study=STUDY, who=WHO)
-    assert only(found, "hd.indications").values == ("Mass, 118 mm. cT3 (AJCC, 8th edition).",)
+    (answer,) = found.answers_of("hd.indications")
+    assert answer.values == ("Mass, 118 mm. cT3 (AJCC, 8th edition).",)
 
 
 def test_the_same_value_stated_is_a_confirmation(template: Template) -> None:
