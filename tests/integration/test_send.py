@@ -25,6 +25,8 @@ from service.dimse.scu import (
     COMPREHENSIVE_3D_SR,
     COMPREHENSIVE_SR,
     ENHANCED_SR,
+    KEY_OBJECT_SELECTION,
+    OTHER_CLASSES,
     SR_CLASSES,
     Offer,
     Sender,
@@ -143,7 +145,9 @@ def test_own_transfer_syntax_is_proposed(pacs: StandInPacs, syntax: str) -> None
 @pytest.mark.parametrize("taken", [SR_CLASSES, (COMPREHENSIVE_SR,), (ENHANCED_SR, COMPREHENSIVE_3D_SR), ()])
 def test_probe_tells_which_sr_classes_a_node_takes(taken: tuple[str, ...]) -> None:
     with StandInPacs(sr_classes=taken) as pacs:
-        assert scu.probe(SETTINGS, pacs.node()) == frozenset(taken)
+        # what else we send, the stand-in takes with every other class
+        others = {*OTHER_CLASSES, KEY_OBJECT_SELECTION}
+        assert scu.probe(SETTINGS, pacs.node()) == frozenset({*taken, *others})
 
 
 @pytest.mark.parametrize(
