@@ -43,10 +43,10 @@ serve: venv ## run the service with config/lms-sr.toml
 
 test: venv ## all tests but the long proofs, with coverage (ARGS="tests/unit -k spool": only those, without)
 ifeq ($(strip $(ARGS)),)
-	@# what only computes runs on every core; what waits for processes and peers runs alone, so that its waits stay true
+	@# every core is used, but not by the services that are killed and the real archive: they run alone, so that their waits stay true
 	@# (one hash seed for all: parameters that come from a set have to be in the same order everywhere)
-	@PYTHONHASHSEED=0 $(BIN)/python -m pytest tests/unit tests/property -n auto --dist worksteal --cov --cov-report=
-	@$(BIN)/python -m pytest tests/integration tests/interop tests/e2e --cov --cov-append --cov-report=term --cov-fail-under=90
+	@PYTHONHASHSEED=0 $(BIN)/python -m pytest tests/unit tests/property tests/integration tests/interop -n auto --dist worksteal --cov --cov-report=
+	@$(BIN)/python -m pytest tests/e2e --cov --cov-append --cov-report=term --cov-fail-under=90
 else
 	@$(BIN)/python -m pytest $(ARGS)
 endif

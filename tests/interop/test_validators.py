@@ -35,7 +35,7 @@ from service.model.report import CompletionFlag, Provenance, Quantity, Report, S
 from service.model.study import Study
 from service.read.folder import read_folder
 from service.sr.document import Envelope, document, to_bytes
-from service.sr.encode import Presentation, encode
+from service.sr.encode import IMPRESSION, Presentation, encode
 from sr_templates import Template, load_codes, template_names
 from tests import builders as b
 from tests.helpers import ROOT
@@ -341,7 +341,8 @@ def test_it_reads_in_the_order_of_the_example(made: Made, kind: Kind) -> None:
 def _proposed(report: Report, template: Template) -> Iterator[str]:
     """Yield the headings of the sections in which something is only proposed."""
     for section in template.sections:
-        asked = {i.key for i in section.items if i.scope is Scope.REPORT}
+        # (a proposed impression stands in the summary)
+        asked = {i.key for i in section.items if i.scope is Scope.REPORT and i.key != IMPRESSION}
         if any(a.item in asked and a.status is Status.PROPOSED for a in report.answers):
             yield section.heading.meaning
 
@@ -355,6 +356,10 @@ def test_every_machine_value_says_proposed(made: Made, kind: Kind) -> None:
     for heading in _proposed(report, made.produced(kind.case).template):
         assert any("Basis = Proposed" in line for line in shown[heading]), heading
     summary = next(line for line in shown["Summary (automatic, not verified)"] if line.startswith("Summary: "))
+    if report.answers_of(IMPRESSION):
+        first = " ".join(shown["Summary (automatic, not verified)"])
+        assert "Suggested impression (automatic): " in first
+        assert "Basis = Proposed by a rule, not confirmed" in first
     assert summary.startswith("Summary: DRAFT, NOT VERIFIED. ")
     assert summary.count("(proposed from the segmentation)") == len(report.subjects_of(Scope.LESION))
     groups = [lines for heading, lines in blocks if heading == "Measurement Group"]
