@@ -54,7 +54,7 @@ from tests.filled import asked, confirmed, filled
 from tests.interop import validators
 from tests.plain_items import plainly, written
 
-COUNT = int(os.environ.get("LMS_SR_PROOF_REPORTS", "400"))
+COUNT = int(os.environ.get("LMS_SR_PROOF_REPORTS", "200"))
 #: one in so many is made of files, with pixels measured; the others of values
 OF_FILES = 8
 #: the classes that hold more than text
