@@ -17,6 +17,7 @@ from service.sr.items import ContentItem, Relation
 from service.sr.phrases import ENGLISH, Phrase, Wording, wording_of
 from sr_templates import Item, Template
 from sr_templates.language.labels import Language
+from sr_templates.language.loader import NOT_EVALUATED
 from sr_templates.questions import completeness
 
 _IMPRESSION = "impression"
@@ -87,10 +88,18 @@ def _preamble(report: Report, template: Template, wording: Wording) -> Iterable[
     if report.answers_of(_PERSON):
         yield items.code(items.key("tid.observer_type"), items.key("tid.person"), items.HAS_OBS_CONTEXT)
         yield from _plain(report, _item(template, _PERSON), "", items.HAS_OBS_CONTEXT)
-        for name in _PERSON_ROWS:
+        for name in _person_rows(report):
             if (item := template.item(name)) is not None:
                 yield from origin.answers(report, item, "", origin.Stated(), items.HAS_OBS_CONTEXT)
     yield from _plain(report, _item(template, _PROCEDURE), "", items.HAS_CONCEPT_MOD)
+
+
+def _person_rows(report: Report) -> tuple[str, ...]:
+    """Return the rows that identify the person beside the name (TID 1003): Not Evaluated identifies nobody, and stays in its section."""
+    if not report.answers_of(_PERSON):
+        return ()
+    unknown = items.key(NOT_EVALUATED)
+    return tuple(name for name in _PERSON_ROWS if not any(a.says(unknown) for a in report.answers_of(name)))
 
 
 def _item(template: Template, key: str) -> Item:
@@ -169,7 +178,7 @@ def _series_line(report: Report, subject: Subject, wording: Wording) -> ContentI
 
 
 def _section(report: Report, section: tuple[Item, ...], wording: Wording) -> list[ContentItem]:
-    left_out = {_PROCEDURE, *_OBSERVER_ROWS, *(_PERSON_ROWS if report.answers_of(_PERSON) else ())}
+    left_out = {_PROCEDURE, *_OBSERVER_ROWS, *_person_rows(report)}
     asked = [i for i in section if i.scope is Scope.REPORT and i.key not in left_out and _stands(report, i)]
     container = origin.stated((i, a) for i in asked for a in report.answers_of(i.key))
     children = [child for item in asked for child in _answers(report, item, container, wording)]

@@ -345,7 +345,7 @@ def test_hundreds_of_reports_have_no_error(tmp_path: Path, proof_record: ProofRe
             for job in jobs:
                 faults += job.result()
         faults += through_pixelmed(made, tmp_path)
-        assert faults == []
+        assert faults == [], "\n".join(faults)
     except BaseException:
         print(f"repeat with LMS_SR_PROOF_SEED={seed}")
         raise

@@ -13,9 +13,11 @@ from pydicom.dataset import Dataset
 from service.errors import GateError, InputError
 from service.flow.derive import derive
 from service.flow.produce import ENHANCED_SR, SR_CLASSES, produce, series_uid, spacings
+from service.flow.signing import observed
 from service.model.code import Code
 from service.model.measurement import Reference
-from service.model.report import Quantity, Scope, Status
+from service.model.report import Answer, Provenance, Quantity, Scope, Status
+from service.model.signing import Person
 from service.model.uids import is_uid
 from service.sr import evidence, gate, items, tree
 from service.sr.companion import companion as companion_tree
@@ -23,7 +25,7 @@ from service.sr.encode import Presentation, encode
 from service.sr.groups import SCOPES
 from service.sr.parse import parse
 from service.sr.render import as_html, as_text
-from sr_templates import load_template, template_names
+from sr_templates import load_codes, load_template, template_names
 from tests import builders as b
 from tests.filled import confirmed, filled
 from tests.plain_items import plainly, written
@@ -563,3 +565,20 @@ def test_a_number_that_is_none_has_an_empty_value_and_says_why(full):
     assert {c.NumericValueQualifierCodeSequence[0].CodeValue for c in empty} == {"114007"}
     assert as_text(ds).count(": Measurement not attempted") >= len(missing)
     assert parse(ds, full.template) == full.report
+
+
+def test_a_role_that_was_not_evaluated_does_not_identify_the_observer(full):
+    reader = Person(name="Reader^One", organisation="Radiology")
+    role = Answer(
+        item="tid.person_role_proc",
+        values=(load_codes()["v.not_evaluated"],),
+        status=Status.CONFIRMED,
+        provenance=Provenance.RADIOLOGIST,
+        reason="nobody said",
+    )
+    kept = tuple(a for a in full.report.answers if a.item != role.item)
+    report = observed(replace(full.report, answers=(*kept, role)), full.template, reader)
+    ds = dataset(b.rendered(replace(full, report=report, content_hash="role"))[0])
+    assert "Person Observer Name" in names(ds)
+    assert "Person Observer's Role in this Procedure" not in names(ds)
+    assert "Person Observer's Role in this Procedure: Not Evaluated" in as_text(ds)
