@@ -18,6 +18,8 @@ from sr_templates.language.values import Fill
 #: answers that a group's rows carry
 IDENTITY = ("tid.tracking_id", "tid.tracking_uid")
 SITE, SIDE = "tid.finding_site", "tid.laterality"
+#: CID 244 Laterality, which is not extensible
+_SIDES = ("v.right", "v.left", "v.bilateral", "v.unilateral")
 #: TID 1419 row 1: of all measurements of the group, so a modifier of it
 METHOD = "tid.method"
 #: scopes that a group is written for, in reading order
@@ -173,19 +175,24 @@ def _source_series(report: Report, subject: Subject) -> str:
 
 
 def _place(report: Report, asked: Iterable[Item], subject: Subject, container: origin.Stated) -> Iterable[ContentItem]:
-    """Yield Finding Site with its laterality below; a side without a site stands by itself, so that it is not lost."""
+    """Yield Finding Site with its laterality below; a side without a site stands by itself, so that it is not lost.
+
+    So does what CID 244 has not, which is all that may stand below (TID 1419): Midline, and that it was not evaluated.
+    """
     by_key = {i.key: i for i in asked}
     if not {SITE, SIDE} <= by_key.keys():
         msg = f"the template has no item '{SITE}' or '{SIDE}' about a {subject.scope.value}, which its group needs"
         raise ValueError(msg)
     site, side = by_key[SITE], by_key[SIDE]
     sites = list(origin.answers(report, site, subject.key, container, items.HAS_CONCEPT_MOD))
-    relation = items.HAS_CONCEPT_MOD if sites else items.CONTAINS
+    known = {items.key(name) for name in _SIDES}
+    below = bool(sites) and all(v in known for a in report.answers_of(SIDE, subject.key) for v in a.values)
+    relation = items.HAS_CONCEPT_MOD if below else items.CONTAINS
     sides = list(origin.answers(report, side, subject.key, container, relation))
-    if sites and sides:
+    if below:
         items.add(sites[0], *sides)
         return sites
-    return sites or sides
+    return [*sites, *sides]
 
 
 def candidates(report: Report, template: Template) -> list[ContentItem]:

@@ -582,3 +582,17 @@ def test_a_role_that_was_not_evaluated_does_not_identify_the_observer(full):
     assert "Person Observer Name" in names(ds)
     assert "Person Observer's Role in this Procedure" not in names(ds)
     assert "Person Observer's Role in this Procedure: Not Evaluated" in as_text(ds)
+
+
+@pytest.mark.parametrize(("side", "below"), [("v.left", True), ("v.midline", False), ("v.not_evaluated", False)])
+def test_only_a_side_of_cid_244_hangs_below_the_site(full, side, below):
+    def changed(a):
+        if a.subject != "LMS-T1" or a.item not in {"tid.laterality", "tid.finding_site"}:
+            return a
+        value = side if a.item == "tid.laterality" else "site.retroperitoneum"
+        return replace(a, values=(load_codes()[value],), reason="", status=Status.CONFIRMED)
+
+    report = replace(full.report, answers=tuple(changed(a) for a in full.report.answers))
+    group = group_of(dataset(b.rendered(replace(full, report=report, content_hash=side))[0]), "LMS-T1")
+    assert ("Laterality" in names(item_of(group, "Finding Site"))) is below
+    assert ("Laterality" in names(group)) is not below
