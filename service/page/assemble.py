@@ -298,11 +298,13 @@ def _matrices(report: Report, template: Template, wording: Wording) -> Iterator[
         used = [i for i in asked if any(report.answers_of(i.key, s.key) for s in subjects)]
         for first in range(0, len(used), _MOST_COLUMNS):
             columns = used[first : first + _MOST_COLUMNS]
+            # a row of dashes tells a reader nothing that the first table has not said
+            about = [s for s in subjects if not first or any(report.answers_of(i.key, s.key) for i in columns)]
             heading = _heading(template, columns[0], scope, wording)
             yield Matrix(
                 title=wording.say(Phrase.CONTINUED, heading=heading) if first else heading,
                 columns=tuple(wording.label(i) for i in columns),
-                lines=tuple(_line(report, columns, s, wording, with_remarks=not first) for s in subjects),
+                lines=tuple(_line(report, columns, s, wording, with_remarks=not first) for s in about),
                 whence=_common(report, columns, subjects, wording),
             )
 
@@ -314,7 +316,10 @@ def _heading(template: Template, item: Item, scope: Scope, wording: Wording) -> 
 
 
 def _line(report: Report, columns: list[Item], subject: Subject, wording: Wording, *, with_remarks: bool) -> MatrixLine:
-    remark = "; ".join(wording.note(r) for r in subject.remarks) if with_remarks else ""
+    why = (
+        f"{wording.label(i)}: {a.reason}" for i in columns for a in report.answers_of(i.key, subject.key) if a.reason
+    )
+    remark = "; ".join([*(wording.note(r) for r in subject.remarks if with_remarks), *why])
     return MatrixLine(
         name=_name(subject, wording),
         cells=tuple(_cell(report.answers_of(i.key, subject.key), wording) for i in columns),

@@ -23,8 +23,9 @@ from service.page import legible
 from service.page.content import Captions, Matrix, PageContent, Picture, Row, Table
 from service.page.plot import Plot, plots
 
-#: the most pages; what does not fit is cut, and the page says so
-MOST_PAGES = 3
+#: the most pages: a report with an answer to everything about three lesions takes seven. What is larger is no report that a person wrote:
+#: it is cut, and the page says so
+MOST_PAGES = 12
 #: the most key images
 MOST_PICTURES = 3
 _PAGES = re.compile(rb"<xmpTPg:NPages>(\d+)</xmpTPg:NPages>")
@@ -55,8 +56,10 @@ _FITS = (
     _Fit(type_size=7.0, text=24, rows=4, lines=4, tables=4),
     _Fit(type_size=7.0, text=24, rows=2, lines=2, tables=1),
 )
-#: bytes of data that three pages of the smallest type may hold at most: more is not even tried
-_HOPELESS = 90_000
+#: bytes of data that so many pages of the smallest type may hold at most: more is not even tried
+_HOPELESS = 360_000
+#: characters of an impression that are never cut: as many as its item takes
+_IMPRESSION = 1024
 #: characters of what stands in the head and has no room to run on
 _HEAD = 120
 _MOST_COLUMNS = 8
@@ -66,7 +69,7 @@ _OWN_WORDS = 200
 
 
 def page(content: PageContent) -> bytes:
-    """Return the page as PDF/A-2a: one A4 page where everything fits on one, at most three.
+    """Return the page as PDF/A-2a: one A4 page where everything fits on one, else as many as it takes, up to `MOST_PAGES`.
 
     Characters that no font of the page has are written as their code points; a text that is too long is cut and says so.
     """
@@ -160,8 +163,8 @@ def _fonts() -> typst.Fonts:
 def _json(content: PageContent, fit: _Fit, clean: Clean) -> bytes:
     captions, more = content.captions, content.captions.characters
 
-    def text(value: str) -> str:
-        return clean(value, fit.text, more)
+    def said(value: str) -> str:
+        return clean(value, max(fit.text, _IMPRESSION), more)
 
     def line(value: str) -> str:
         return clean(" ".join(value.split("\n")), fit.text, more)
@@ -183,7 +186,7 @@ def _json(content: PageContent, fit: _Fit, clean: Clean) -> bytes:
         "status": own(content.status),
         "patient": short(content.patient),
         "facts": [[f.label, short(f.value)] for f in content.facts[:6]],
-        "impression": [[line(p.label), text(p.text), own(p.whence)] for p in content.impression[: fit.lines]],
+        "impression": [[line(p.label), said(p.text), own(p.whence)] for p in content.impression[: fit.lines]],
         "pictures": [
             {"file": f"picture-{i}.svg", "caption": line(p.caption)}
             for i, p in enumerate(content.pictures[:MOST_PICTURES])

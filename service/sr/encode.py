@@ -180,7 +180,7 @@ def _series_line(report: Report, subject: Subject, wording: Wording) -> ContentI
 def _section(report: Report, section: tuple[Item, ...], wording: Wording) -> list[ContentItem]:
     left_out = {_PROCEDURE, *_OBSERVER_ROWS, *_person_rows(report)}
     asked = [i for i in section if i.scope is Scope.REPORT and i.key not in left_out and _stands(report, i)]
-    container = origin.stated((i, a) for i in asked for a in report.answers_of(i.key))
+    container = origin.stated(((i, a) for i in asked for a in report.answers_of(i.key)), origin.reporter(report))
     children = [child for item in asked for child in _answers(report, item, container, wording)]
     # viewers hide what hangs below an item, and a reader has to know why something was not evaluated
     why = (f"{wording.label(i)}: {a.reason}" for i in asked for a in report.answers_of(i.key) if a.reason)
@@ -193,7 +193,9 @@ def _library(report: Report, template: Template) -> ContentItem | None:
     groups = []
     for subject in report.subjects_of(Scope.SERIES):
         asked = [i for i in template if i.scope is Scope.SERIES]
-        container = origin.stated((i, a) for i in asked for a in report.answers_of(i.key, subject.key))
+        container = origin.stated(
+            ((i, a) for i in asked for a in report.answers_of(i.key, subject.key)), origin.reporter(report)
+        )
         rows = (origin.answers(report, i, subject.key, container, items.HAS_ACQ_CONTEXT) for i in asked)
         descriptors = [c for row in rows for c in row]
         name = items.text(items.key("rep.series"), words.series_name(subject.key), items.HAS_ACQ_CONTEXT)

@@ -24,8 +24,8 @@ _SIDES = ("v.right", "v.left", "v.bilateral", "v.unilateral")
 METHOD = "tid.method"
 #: scopes that a group is written for, in reading order
 SCOPES = (Scope.LESION, Scope.VESSEL, Scope.ORGAN, Scope.NODE, Scope.METASTASIS)
-#: those whose groups a later examination is compared with
-FOLLOWED = frozenset({Scope.LESION, Scope.NODE, Scope.METASTASIS})
+#: those that are measured again at a later examination; a site of metastasis is a row, its lesions have groups of their own
+FOLLOWED = frozenset({Scope.LESION, Scope.NODE})
 #: finding of a structure's group, where the structure itself is none
 _FINDINGS: Mapping[Scope, str] = MappingProxyType({Scope.NODE: "ln.node", Scope.METASTASIS: "met"})
 #: what a reader, and `service.sr.parse`, knows a structure's group by
@@ -53,8 +53,10 @@ def groups(report: Report, template: Template, wording: Wording = ENGLISH) -> li
     subjects = [
         (numbered_key(s, n), subject) for s in SCOPES for n, subject in enumerate(report.subjects_of(s), start=1)
     ]
+    reporter = origin.reporter(report)
     stated = [
-        origin.stated((i, a) for i in asked[s.scope] for a in report.answers_of(i.key, s.key)) for _, s in subjects
+        origin.stated(((i, a) for i in asked[s.scope] for a in report.answers_of(i.key, s.key)), reporter)
+        for _, s in subjects
     ]
     shared = origin.shared(stated)
     found = origin.of_container(shared)
@@ -203,7 +205,8 @@ def candidates(report: Report, template: Template) -> list[ContentItem]:
     for subject in report.subjects_of(Scope.CANDIDATE):
         if subject.structure is None:
             continue
-        container = origin.stated((i, a) for i in asked for a in report.answers_of(i.key, subject.key))
+        about = ((i, a) for i in asked for a in report.answers_of(i.key, subject.key))
+        container = origin.stated(about, origin.reporter(report))
         children = [items.code(name, subject.structure), *origin.of_container(container)]
         children += [c for i in asked for c in origin.answers(report, i, subject.key, container)]
         found.append(items.container(name, children))

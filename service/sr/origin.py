@@ -22,6 +22,8 @@ RECORDED = "ans.automatic.dicom"
 DERIVED = "ans.automatic.rule"
 #: so many containers have to say the same before the one around them says it
 _SEVERAL = 2
+#: what stands for the observer of an answer that a person confirmed and nobody recorded who, where one would be inherited
+NOT_RECORDED = "not recorded"
 #: value types that may have an observer of their own (PS3.3 A.35.3.3.1.2); others say it in words
 _OBSERVED = frozenset({"TEXT", "CODE", "NUM"})
 
@@ -33,6 +35,8 @@ class Stated:
     basis: Code | None = None
     #: who answered or confirmed (PN); empty: nobody, or not the same person throughout
     observer: str = ""
+    #: who reports as a whole (PN), so that no container has to say it again; empty: nobody yet
+    inherited: str = ""
 
 
 def basis_code(answer: Answer) -> Code:
@@ -43,7 +47,15 @@ def basis_code(answer: Answer) -> Code:
     return codes[f"ans.{answer.status.value}.{answer.provenance.value}"]
 
 
-def stated(answers: Iterable[tuple[Item, Answer]]) -> Stated:
+def reporter(report: Report) -> str:
+    """Return who reports as a whole: the one person observer of the root; empty where there is none, or several."""
+    named = [
+        v.value for a in report.answers_of("tid.person_observer_name") for v in a.values if isinstance(v, PersonName)
+    ]
+    return named[0] if len(named) == 1 else ""
+
+
+def stated(answers: Iterable[tuple[Item, Answer]], inherited: str = "") -> Stated:
     """Return what a container states for its answers.
 
     Where anything is only proposed, the container says "proposed": a reader must never take a proposal for confirmed because most of
@@ -53,8 +65,8 @@ def stated(answers: Iterable[tuple[Item, Answer]]) -> Stated:
     counted = Counter((a.status is Status.PROPOSED, basis_code(a)) for _, a in found)
     basis = max(counted, key=lambda c: (c[0], counted[c], c[1].value))[1] if counted else None
     people = Counter(a.observer for _, a in found if a.status is Status.CONFIRMED)
-    observer = max(people, key=lambda p: (people[p], p)) if people and "" not in people else ""
-    return Stated(basis=basis, observer=observer)
+    observer = max(people, key=lambda p: (people[p], p)) if people and "" not in people else inherited
+    return Stated(basis=basis, observer=observer, inherited=inherited)
 
 
 def shared(containers: Iterable[Stated]) -> Stated:
@@ -64,10 +76,11 @@ def shared(containers: Iterable[Stated]) -> Stated:
     a statement of its own the device of the root would be the observer, and an inherited person would answer for a machine's proposals.
     """
     found = [c for c in containers if c.basis is not None]
+    inherited = found[0].inherited if found else ""
     settled = Counter(c for c in found if c.basis is not None and c.basis not in _proposals())
     best = max(settled, key=lambda c: (settled[c], c.observer, c.basis.value if c.basis else ""), default=Stated())
     alone = settled[best] < _SEVERAL or (best.observer and not all(c.observer for c in found))
-    return Stated() if alone else best
+    return Stated(observer=inherited, inherited=inherited) if alone else best
 
 
 def _proposals() -> frozenset[Code]:
@@ -95,7 +108,7 @@ def implied_observer(item: Item, status: Status, container: Stated) -> str:
 def of_container(container: Stated) -> list[ContentItem]:
     """Return the items that state it."""
     found = []
-    if container.observer:
+    if container.observer != container.inherited:
         # TID 1002: where no Observer Type stands the observer is a person, other than the device of the root
         found.append(_person(container.observer))
     if container.basis is not None:
@@ -131,10 +144,10 @@ def _modifiers(answer: Answer, item: Item, container: Stated, kind: str) -> Iter
     if (own := basis_code(answer)) != implied_basis(item, container):
         yield items.code(items.key("ans.basis"), own, items.HAS_CONCEPT_MOD)
     if answer.observer != implied_observer(item, answer.status, container):
-        if kind in _OBSERVED:
+        if kind in _OBSERVED and answer.observer:
             yield _person(answer.observer)
         else:
-            yield items.text(items.key("ans.observer"), answer.observer, items.HAS_CONCEPT_MOD)
+            yield items.text(items.key("ans.observer"), answer.observer or NOT_RECORDED, items.HAS_CONCEPT_MOD)
     if answer.reason:
         yield items.text(items.key("ans.reason"), answer.reason, items.HAS_CONCEPT_MOD)
     if answer.basis:

@@ -27,6 +27,7 @@ from service.model.report import (
 )
 from service.sr.evidence import Listed, listed
 from service.sr.groups import STRUCTURES, numbered_key
+from service.sr.origin import NOT_RECORDED
 from service.sr.tree import children, code, code_pair, concept, many, pair, text, value_of
 from service.sr.words import AFTER_SERIES, PHASE, series_key
 from sr_templates import Item, Template, load_codes
@@ -123,17 +124,21 @@ class _Reader:
             if item.fill is not Fill.ROW:
                 self._by_scope.setdefault(item.scope, {}).setdefault(pair(item.concept), []).append(item)
         self.template_line = ""
+        self._reporter = ""
 
     def read(self, root: Dataset) -> None:
         """Collect subjects, answers and remarks of the whole tree."""
         sections = {pair(s.heading): s.key for s in self._template.sections}
+        people = [c for c in children(root) if concept(c) == self._keys["tid.person_observer_name"]]
+        # who reports as a whole answers for what states nobody else (`origin.reporter`)
+        self._reporter = str(people[0].get("PersonName", "") or "") if len(people) == 1 else ""
         for child in children(root):
             name = concept(child)
             if name == self._keys["tid.image_library"]:
                 for group in children(child):
                     self._series(group)
             elif name == self._keys["tid.imaging_measurements"]:
-                shared = self._context(child)
+                shared = self._context(child, self._reporter)
                 for group in children(child):
                     if concept(group) == self._keys["tid.measurement_group"]:
                         self._group(group, shared)
@@ -154,7 +159,7 @@ class _Reader:
                 self._answer(child, Scope.REPORT, "", _Context(), named=self._keys["hd.impression_el"])
 
     def _section(self, section: Dataset) -> None:
-        context = self._context(section)
+        context = self._context(section, self._reporter)
         for item in children(section):
             if concept(item) == self._keys["rep.series"]:
                 name, _, line = self._original(item).partition(AFTER_SERIES)
@@ -174,13 +179,13 @@ class _Reader:
         self.subjects.append(
             Subject(key=key, scope=Scope.CANDIDATE, tracking_id=diagnosis.meaning, structure=diagnosis)
         )
-        context = self._context(group)
+        context = self._context(group, self._reporter)
         for child in children(group):
             self._answer(child, Scope.CANDIDATE, key, context)
 
-    def _context(self, parent: Dataset) -> _Context:
+    def _context(self, parent: Dataset, inherited: str = "") -> _Context:
         """Return what a container (or an item) says of where its answers came from, and of who gave them."""
-        basis, observer = None, ""
+        basis, observer = None, inherited
         for child in children(parent):
             if concept(child) == self._keys["ans.basis"]:
                 basis = self._decoded(child)
@@ -208,7 +213,7 @@ class _Reader:
         if not key:
             return
         before = len(self.answers)
-        context = self._context(group)
+        context = self._context(group, self._reporter)
         for child in children(group):
             self._answer(child, Scope.SERIES, key, context)
         line = self._lines.get(key, "")
@@ -234,7 +239,7 @@ class _Reader:
             msg = f"measurement group {number} is about a {subject.scope.value}, but has no finding site"
             raise InputError(msg)
         self.subjects.append(subject)
-        context = self._context(group)
+        context = self._context(group, self._reporter)
         if context.basis is None:
             context = shared
         for child in children(group):
@@ -315,6 +320,7 @@ class _Reader:
         status, provenance = _FIXED.get(item.key, found)
         asked = item.fill not in {Fill.AUTOMATIC, Fill.DERIVED}
         observer = own.observer or (context.observer if asked and status is Status.CONFIRMED else "")
+        observer = "" if observer == NOT_RECORDED else observer
         answer = Answer(
             item=item.key, subject=subject, values=(value,), status=status, provenance=provenance, observer=observer
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +14,20 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from service.flow.objects import content
 from service.model.measurement import Reference
 from service.page.content import Paragraph
 from service.page.drawing import draw
 from service.page.hypertext import web_page
 from service.page.pdf import page
+from service.page.pictures import KeyImages
 from service.sr.encapsulated_pdf import ENCAPSULATED_PDF, encapsulated_pdf
 from service.sr.key_image import SECONDARY_CAPTURE, MarkedImage, Window, key_image
 from service.sr.key_objects import KEY_OBJECT_SELECTION, key_objects
 from service.sr.presentation_state import GRAYSCALE_SOFTCOPY_PRESENTATION_STATE, presentation_state
+from tests import builders as b
 from tests import pages as p
+from tests.filled import filled
 from tests.helpers import real_dcmtk, require, require_python_tool
 from tests.interop import validators
 
@@ -176,6 +181,21 @@ def test_hostile_text_stands_on_the_page_as_it_is(tmp_path: Path) -> None:
 
 def test_what_no_font_has_can_still_be_taken_out(tmp_path: Path) -> None:
     assert "‹U+1208›" in _text(page(replace(p.content(), patient="\u1208")), tmp_path)
+
+
+def test_an_answer_to_everything_about_three_lesions_is_all_on_the_page(tmp_path: Path) -> None:
+    draft = b.produced(None, *(b.tumour(n) for n in (1, 2, 3)))
+    report = filled(draft.report, draft.template, random.Random(1), person="Reader^One")
+    shown = content(
+        replace(draft, report=report), KeyImages(), version=1, sop_instance_uid="2.25.1", created_at=b.CREATED_AT
+    )
+    said = " ".join(_text(page(shown), tmp_path).split())
+    assert "more in the report" not in said
+    assert "stand in the report only" not in said
+    rows = [r for t in (*shown.lesions, *shown.sections) for r in t.rows]
+    assert len(rows) > 150
+    numbers = [r.value for r in rows if r.numeric]
+    assert [n for n in numbers if n not in said] == []
 
 
 def test_the_page_says_what_a_tumour_board_needs(tmp_path: Path) -> None:

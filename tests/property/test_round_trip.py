@@ -178,6 +178,9 @@ def reports(draw: st.DrawFn) -> tuple[Report, Template]:
     found: list[Answer] = []
     # a few dozen of the 250 items in each example: flipping a coin for each of them takes most of the time
     chosen = set(draw(st.lists(st.sampled_from([i.key for i in template]), max_size=30, unique=True)))
+    if draw(st.booleans()):
+        # who reports as a whole is inherited by everything below
+        chosen.add("tid.person_observer_name")
     for item in template:
         about = [""] if item.scope is Scope.REPORT else [s.key for s in subjects if s.scope is item.scope]
         for subject in about if item.fill is not Fill.ROW else []:

@@ -1,4 +1,4 @@
-"""The page as PDF: archivable, the same bytes for the same content, never more than three pages, and no text that breaks it."""
+"""The page as PDF: archivable, the same bytes for the same content, never more than `MOST_PAGES`, and no text that breaks it."""
 
 from __future__ import annotations
 
