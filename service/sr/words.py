@@ -26,6 +26,7 @@ from service.model.report import (
 )
 from service.sr.phrases import ENGLISH, Phrase, Wording
 from sr_templates import Item
+from sr_templates.evaluate import evaluated
 
 #: where an answer came from, in English
 WHENCE: Mapping[Provenance, str] = MappingProxyType({p: ENGLISH.whence(p) for p in Provenance})
@@ -103,7 +104,9 @@ def _first(report: Report, item: str, subject: str, derivation: str = "") -> Qua
 
 
 def _code(report: Report, item: str, subject: str) -> Code | None:
-    return next((v for a in report.answers_of(item, subject) for v in a.values if isinstance(v, Code)), None)
+    """Return the first code that answers ``item``: what was not evaluated has no place in a sentence."""
+    codes = (v for a in report.answers_of(item, subject) if evaluated(a) for v in a.values if isinstance(v, Code))
+    return next(codes, None)
 
 
 def _inner(report: Report, item: str, subject: str, wording: Wording) -> str:

@@ -19,13 +19,14 @@ from service.model.measurement import Reference
 from service.model.report import Answer, Provenance, Quantity, Scope, Status
 from service.model.signing import Person
 from service.model.uids import is_uid
-from service.sr import evidence, gate, items, tree
+from service.sr import evidence, gate, items, tree, words
 from service.sr.companion import companion as companion_tree
 from service.sr.encode import Presentation, encode
 from service.sr.groups import SCOPES
 from service.sr.parse import parse
 from service.sr.render import as_html, as_text
 from sr_templates import load_codes, load_template, template_names
+from sr_templates.questions import completeness
 from tests import builders as b
 from tests.filled import confirmed, filled
 from tests.plain_items import plainly, written
@@ -596,3 +597,15 @@ def test_only_a_side_of_cid_244_hangs_below_the_site(full, side, below):
     group = group_of(dataset(b.rendered(replace(full, report=report, content_hash=side))[0]), "LMS-T1")
     assert ("Laterality" in names(item_of(group, "Finding Site"))) is below
     assert ("Laterality" in names(group)) is not below
+
+
+def test_what_was_not_evaluated_has_no_place_in_a_sentence(full):
+    def changed(a):
+        if a.subject == "LMS-T1" and a.item == "tid.finding_site":
+            return replace(a, values=(load_codes()["v.not_evaluated"],), reason="motion")
+        return a
+
+    report = replace(full.report, answers=tuple(changed(a) for a in full.report.answers))
+    subject = report.subject("LMS-T1")
+    assert "not evaluated" not in words.lesion_comment(report, subject).lower()
+    assert "not evaluated" not in words.summary(report, completeness(report, full.template), draft=True).lower()
