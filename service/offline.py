@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,10 @@ _FILES = {
     "presentation": "presentation.dcm",
 }
 _CONTENT = "report.json"
+#: what a run writes, and nothing that a person may have called alike
+_OURS = re.compile(
+    "|".join([re.escape(_CONTENT), *(rf"{n.removesuffix('.dcm')}(-\d+)?\.dcm" for n in _FILES.values())])
+)
 _TITLES = {"126000": "companion", "126001": "report"}
 #: what pydicom raises for bytes that make no sense
 _BROKEN = (
@@ -176,8 +181,8 @@ def _write(place: Path, contents: dict[str, bytes]) -> tuple[Path, ...]:
     try:
         place.mkdir(parents=True, exist_ok=True)
         # what an earlier run wrote of another shape must not be taken for this one's
-        for stale in (p for f in (*_FILES.values(), _CONTENT) for p in place.glob(f.replace(".", "*."))):
-            stale.unlink(missing_ok=True)
+        for stale in (p for p in place.iterdir() if _OURS.fullmatch(p.name)):
+            stale.unlink()
         for name, content in contents.items():
             (place / name).write_bytes(content)
     except OSError as error:

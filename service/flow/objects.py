@@ -109,8 +109,8 @@ def for_destination(
             version=version,
             predecessors=predecessors,
             created_at=created_at,
+            lines=MEASUREMENTS in wish.objects,
         )
-        made = tuple(r for r in made if r.kind == "report" or MEASUREMENTS in wish.objects)
     if produced.state is State.WITHDRAWN:
         return made
     wanted = wish.objects - ({"pdf"} if wish.sop_class_uid == ENCAPSULATED_PDF else frozenset())

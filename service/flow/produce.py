@@ -258,10 +258,11 @@ def renditions(
     version: int,
     predecessors: Mapping[Kind, tuple[Reference, ...]] = NO_PREDECESSORS,
     created_at: dt.datetime,
+    lines: bool = True,
 ) -> tuple[Rendition, ...]:
     """Return the report and, where there are lines to draw, its companion, checked and frozen.
 
-    ``predecessors``: the documents of the same kind that each replaces.
+    ``predecessors``: the documents of the same kind that each replaces; ``lines``: whether the companion is wanted.
 
     The report allows Comprehensive 3D, Comprehensive and Enhanced SR; the companion has graphics in image coordinates, which all
     three can hold. As Basic Text SR the report is words alone, and nothing stands beside it.
@@ -280,7 +281,7 @@ def renditions(
         gate.check_text(first.part10, study=study)
         return (first,)
     gate.check(first.part10, report=report, template=produced.template, study=study)
-    drawn = companion(report, produced.template, spacings(study), profile)
+    drawn = companion(report, produced.template, spacings(study), profile) if lines else None
     if drawn is None:
         return (first,)
     twin = _envelope(produced, "companion", sop_class_uid, profile, version, created_at)

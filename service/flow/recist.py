@@ -15,8 +15,6 @@ MIN_LONG_AXIS_MM = Decimal(10)
 MIN_NODE_MM = Decimal(15)
 #: a node below is none of a disease any more
 NORMAL_NODE_MM = Decimal(10)
-#: what a target that is seen but too small to measure counts
-TOO_SMALL_MM = Decimal(5)
 #: slices thicker than this double the least measurable size
 THIN_SLICE_MM = Decimal(5)
 

@@ -156,6 +156,17 @@ ARGUMENTS = {
 }  # fmt: skip
 
 
+def test_composing_again_removes_what_it_wrote_and_nothing_that_is_called_alike(tmp_path: Path) -> None:
+    from service import offline  # noqa: PLC0415 - as the command does it
+
+    kept = ("report-signed.dcm", "reports.json", "pages.dcm", "measurements_old.dcm", "key-image-of-mine.dcm")
+    gone = ("measurements.dcm", "key-image-2.dcm", "page.dcm")
+    for name in (*kept, *gone):
+        (tmp_path / name).write_bytes(b"x")
+    offline._write(tmp_path, {"report.dcm": b"new"})
+    assert {p.name for p in tmp_path.iterdir()} == {*kept, "report.dcm"}
+
+
 @pytest.mark.parametrize("words", NEEDS_SETTINGS, ids=" ".join)
 def test_a_settings_file_that_is_not_there(words: tuple[str, ...], tmp_path: Path) -> None:
     missing = tmp_path / "none.toml"

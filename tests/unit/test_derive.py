@@ -770,3 +770,20 @@ def test_no_feature_is_named_without_its_finding():
     assert values(derived(less), "dd.feature", "dd.wdlps") == []
     lymphoma = stated({"cert@dd.lymphoma": "cert.possibly", "ln.lymphadenopathy": "v.present"})
     assert values(derived(lymphoma), "dd.feature", "dd.lymphoma") == ["ln.lymphadenopathy"]
+
+
+def test_choi_goes_by_the_attenuation_as_measured_and_not_as_shown():
+    """170.1 of 200.1 HU is 14.993 % less: shown as 15.0 %, and no response."""
+    asked = {
+        "sz.long_axis@LMS-T1": 100,
+        "fu.sum_baseline": 100,
+        "ct.hu@LMS-T1": Decimal("170.1"),
+        "fu.new_lesion": "v.absent",
+        "fu.new_nodule": "v.absent",
+    }
+    prior = before(**{"ct.hu@LMS-T1": Decimal("200.1")})
+    report = derived(now(**asked), prior=prior)
+    assert values(report, "fu.choi_hu_pct") == [Decimal("-15.0")]
+    assert values(report, "fu.choi_resp") == ["fu.sd"]
+    there = derived(now(**{**asked, "ct.hu@LMS-T1": Decimal("170.0")}), prior=prior)
+    assert values(there, "fu.choi_resp") == ["fu.pr"]

@@ -205,7 +205,7 @@ def choi_category(look: Look) -> Response | None:
     all_gone = targets is not None and all(t.gone for t in targets.lesions)
     if "v.present" not in {*new_lesion, *nodule} and not all_gone and (not targets or not baseline or percent is None):
         return None
-    density = Change(before=Decimal(100), now=100 + percent) if percent is not None else None
+    density = _density(look, percent)
     known = {"v.present": True, "v.absent": False}
     signs = Signs(
         new_lesion=known.get(new_lesion[0]),
@@ -214,6 +214,16 @@ def choi_category(look: Look) -> Response | None:
         all_gone=all_gone,
     )
     return choi_response(size, density, signs, modified="fu.mchoi" in method)
+
+
+def _density(look: Look, percent: Decimal | None) -> Change | None:
+    """Return the change of attenuation: as measured where the answer is ours, so that 14.993 % is not the 15 % that it is shown as."""
+    if percent is None:
+        return None
+    exact = _attenuation(look)
+    if exact is not None and exact.percent is not None and exact.percent.quantize(percent) == percent:
+        return exact
+    return Change(before=Decimal(100), now=100 + percent)
 
 
 def propose_choi(asked: Asked) -> Derived | None:
