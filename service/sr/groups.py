@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from service import __version__
@@ -62,7 +63,10 @@ def groups(report: Report, template: Template, wording: Wording = ENGLISH) -> li
     found = origin.of_container(shared)
     for (expected_key, subject), own in zip(subjects, stated, strict=True):
         rows = asked[subject.scope]
-        found.append(_group(report, rows, subject, expected_key, own, wording, written=own != shared))
+        same = own == shared
+        # whom the container of all groups states, a group inherits, whoever stands at the root
+        own = replace(own, inherited=shared.observer)  # noqa: PLW2901 - the same statement, seen from where it stands
+        found.append(_group(report, rows, subject, expected_key, own, wording, written=not same))
     return found
 
 

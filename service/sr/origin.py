@@ -35,7 +35,7 @@ class Stated:
     basis: Code | None = None
     #: who answered or confirmed (PN); empty: nobody, or not the same person throughout
     observer: str = ""
-    #: who reports as a whole (PN), so that no container has to say it again; empty: nobody yet
+    #: whom the container around it states (PN), at the root who reports as a whole: not said again; empty: nobody
     inherited: str = ""
 
 
@@ -59,13 +59,15 @@ def stated(answers: Iterable[tuple[Item, Answer]], inherited: str = "") -> State
     """Return what a container states for its answers.
 
     Where anything is only proposed, the container says "proposed": a reader must never take a proposal for confirmed because most of
-    its neighbours are. An observer is stated only where every confirmed answer has one.
+    its neighbours are. Nor does a person stand over a machine's proposals then: an observer is stated only where nothing is proposed and
+    every confirmed answer has one.
     """
     found = [(i, a) for i, a in answers if i.fill not in {Fill.AUTOMATIC, Fill.DERIVED}]
     counted = Counter((a.status is Status.PROPOSED, basis_code(a)) for _, a in found)
     basis = max(counted, key=lambda c: (c[0], counted[c], c[1].value))[1] if counted else None
     people = Counter(a.observer for _, a in found if a.status is Status.CONFIRMED)
-    observer = max(people, key=lambda p: (people[p], p)) if people and "" not in people else inherited
+    settled = people and "" not in people and not any(a.status is Status.PROPOSED for _, a in found)
+    observer = max(people, key=lambda p: (people[p], p)) if settled else inherited
     return Stated(basis=basis, observer=observer, inherited=inherited)
 
 
@@ -108,12 +110,16 @@ def implied_observer(item: Item, status: Status, container: Stated) -> str:
 def of_container(container: Stated) -> list[ContentItem]:
     """Return the items that state it."""
     found = []
-    if container.observer != container.inherited:
+    if container.basis is not None and container.observer != container.inherited:
         # TID 1002: where no Observer Type stands the observer is a person, other than the device of the root
-        found.append(_person(container.observer))
+        found.append(_person(container.observer) if container.observer else _nobody(items.HAS_OBS_CONTEXT))
     if container.basis is not None:
         found.append(items.code(items.key("ans.basis"), container.basis, items.HAS_CONCEPT_MOD))
     return found
+
+
+def _nobody(relation: Relation) -> ContentItem:
+    return items.text(items.key("ans.observer"), NOT_RECORDED, relation)
 
 
 def _person(name: str) -> ContentItem:

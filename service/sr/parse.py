@@ -239,7 +239,7 @@ class _Reader:
             msg = f"measurement group {number} is about a {subject.scope.value}, but has no finding site"
             raise InputError(msg)
         self.subjects.append(subject)
-        context = self._context(group, self._reporter)
+        context = self._context(group, shared.observer)
         if context.basis is None:
             context = shared
         for child in children(group):
@@ -308,8 +308,13 @@ class _Reader:
         if value is None:
             msg = f"item '{item.key}' has no value of type {child.get('ValueType', '?')}"
             raise InputError(msg)
-        if isinstance(value, Quantity) and value.number is None and item.unit is not None:
-            value = replace(value, unit=item.unit)
+        if isinstance(value, Quantity) and item.unit is not None:
+            if value.number is None:
+                value = replace(value, unit=item.unit)
+            elif not value.unit.same(item.unit):
+                # what a person edited: a number in another unit is another number, and never taken for ours
+                msg = f"item '{item.key}' is in {item.unit.value}, not in the unit that stands beside its number"
+                raise InputError(msg)
         own = self._context(child)
         # what the software records unattended or derives says so only where it is otherwise (`origin.implied_basis`)
         implied = {Fill.AUTOMATIC: _RECORDED, Fill.DERIVED: _MADE}.get(item.fill, context.basis)

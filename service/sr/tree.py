@@ -121,6 +121,9 @@ def _quantity(item: Dataset) -> Quantity:
     except InvalidOperation as error:
         msg = "a number is no number"
         raise InputError(msg) from error
+    if not number.is_finite():
+        msg = "a number is none: it is not finite"
+        raise InputError(msg)
     if unit is None:
         msg = "a number has no unit"
         raise InputError(msg)

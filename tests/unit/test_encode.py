@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pydicom
 import pytest
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from service.errors import GateError, InputError
@@ -16,7 +17,7 @@ from service.flow.produce import ENHANCED_SR, SR_CLASSES, produce, series_uid, s
 from service.flow.signing import observed
 from service.model.code import Code
 from service.model.measurement import Reference
-from service.model.report import Answer, Provenance, Quantity, Scope, Status
+from service.model.report import Answer, PersonName, Provenance, Quantity, Scope, Status
 from service.model.signing import Person
 from service.model.uids import is_uid
 from service.sr import evidence, gate, items, tree, words
@@ -26,6 +27,7 @@ from service.sr.groups import SCOPES
 from service.sr.parse import parse
 from service.sr.render import as_html, as_text
 from sr_templates import load_codes, load_template, template_names
+from sr_templates.order import canonical
 from sr_templates.questions import completeness
 from tests import builders as b
 from tests.filled import confirmed, filled
@@ -609,3 +611,61 @@ def test_what_was_not_evaluated_has_no_place_in_a_sentence(full):
     subject = report.subject("LMS-T1")
     assert "not evaluated" not in words.lesion_comment(report, subject).lower()
     assert "not evaluated" not in words.summary(report, completeness(report, full.template), draft=True).lower()
+
+
+def people_of(item) -> list[str]:
+    """Return the person observers that stand directly below an item."""
+    return [str(c.PersonName) for c in item.get("ContentSequence", []) if c.ValueType == "PNAME"]
+
+
+def test_a_group_says_who_where_the_container_around_it_says_somebody_else(full):
+    """The nearest observer counts (PS3.16 TID 1001): nothing may be read as another person's."""
+
+    def by(a):
+        lesion = full.report.subject(a.subject)
+        who = "Reporter^R" if lesion is not None and lesion.scope is Scope.LESION else "Xavier^X"
+        return replace(a, observer=who) if a.observer else a
+
+    report = confirmed(full.report, "Reader^One")
+    answers = [by(a) for a in report.answers if a.item != "tid.person_observer_name"]
+    named = Answer(
+        item="tid.person_observer_name",
+        values=(PersonName("Reporter^R"),),
+        status=Status.CONFIRMED,
+        provenance=Provenance.RADIOLOGIST,
+    )
+    report = canonical(replace(report, answers=(*answers, named)), full.template)
+    ds = dataset(b.rendered(replace(full, report=report, content_hash="two people"))[0])
+    above = item_of(ds, "Imaging Measurements")
+    assert people_of(above) == ["Xavier^X"]
+    assert people_of(group_of(ds, "LMS-T1")) == ["Reporter^R"]
+    assert parse(ds, full.template) == report
+
+
+def test_no_person_stands_over_what_a_machine_proposes(full):
+    lesions = [a for a in full.report.answers if a.subject == "LMS-T1"]
+    assert {Status.PROPOSED, Status.CONFIRMED} <= {a.status for a in lesions}
+    ds = dataset(b.rendered(full)[0])
+    group = group_of(ds, "LMS-T1")
+    assert people_of(group) == []
+    assert any(people_of(c) == ["Reader^One"] for c in group.ContentSequence)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda n: setattr(n.MeasurementUnitsCodeSequence[0], "CodeValue", "cm"), "not in the unit"),
+        (
+            lambda n: n.__setitem__(
+                "NumericValue", DataElement(0x0040A30A, "DS", "nan", validation_mode=pydicom.config.IGNORE)
+            ),
+            "not finite",
+        ),
+    ],
+    ids=["another unit", "not a number"],
+)
+def test_a_number_that_an_editor_changed_into_another_kind_is_refused(full, full_part10, change, said):
+    ds = pydicom.dcmread(io.BytesIO(full_part10))
+    change(item_of(group_of(ds, "LMS-T1"), "Long Axis").MeasuredValueSequence[0])
+    with pytest.raises(InputError, match=said):
+        parse(ds, full.template)
