@@ -184,12 +184,16 @@ def _of_dicom(path: Path, folder: Path | None, at: dt.datetime | None) -> _Sourc
     from service import offline
     from service.model.report import CompletionFlag
     from service.sr.parse import parse, template_of
+    from service.sr.rejection import is_withdrawn
     from sr_templates import load_template
 
     ds = offline.open_sr(path)
     name = template_of(ds)
     if not name:
         msg = f"{path} is no report of ours: lms-sr render shows any SR"
+        raise InputError(msg)
+    if is_withdrawn(ds):
+        msg = f"{path} says that its report was withdrawn: nothing is made of it; lms-sr render shows what it says"
         raise InputError(msg)
     found = load_template(name, folder)
     try:

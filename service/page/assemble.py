@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from service import __version__
@@ -30,12 +31,13 @@ from service.page.content import (
     TimePoint,
 )
 from service.sr import words
+from service.sr.encode import observer_rows
 from service.sr.phrases import ENGLISH, Phrase, Wording
 from sr_templates import Item, Template
 from sr_templates.language.values import ItemType
 
 BANNER = Phrase.BANNER.value
-_IMPRESSION, _OBSERVERS, _TECHNIQUE = "impression", "participants", "technique"
+_IMPRESSION, _TECHNIQUE = "impression", "technique"
 #: scopes whose subjects are the lines of a table of their own
 _MATRICES = (Scope.VESSEL, Scope.ORGAN, Scope.NODE, Scope.METASTASIS, Scope.CANDIDATE)
 #: more columns than this stand in a second matrix below
@@ -230,11 +232,14 @@ def _lesions(report: Report, template: Template, wording: Wording) -> Iterator[T
 
 def _sections(report: Report, template: Template, wording: Wording) -> Iterator[Table]:
     for section in template.sections:
-        if section.key in {_IMPRESSION, _OBSERVERS}:
+        if section.key == _IMPRESSION:
             continue
-        rows = tuple(_rows(report, tuple(_shown(i for i in section.items if i.scope is Scope.REPORT)), "", wording))
+        # who answers for the report stands in the head, what made it in the foot
+        asked = (i for i in section.items if i.scope is Scope.REPORT and i.key not in observer_rows(report))
+        rows = tuple(_rows(report, tuple(_shown(asked)), "", wording))
         if section.key == _TECHNIQUE:
-            rows = (*(_series(report, s, wording) for s in report.subjects_of(Scope.SERIES)), *rows)
+            series = report.subjects_of(Scope.SERIES)
+            rows = (*(r for s in series for r in _series(report, template, s, wording)), *rows)
         if rows:
             yield _table(wording.heading(section.heading), rows, wording)
 
@@ -246,11 +251,18 @@ def _table(title: str, rows: tuple[Row, ...], wording: Wording, remarks: tuple[s
     return Table(title=title, rows=rows, whence=common, remarks=remarks, doubt=wording.say(Phrase.PROPOSED))
 
 
-def _series(report: Report, subject: Subject, wording: Wording) -> Row:
-    proposed = [a for a in report.answers if a.subject == subject.key and _proposed(a)]
+def _series(report: Report, template: Template, subject: Subject, wording: Wording) -> Iterator[Row]:
+    """Yield the line of a series, then what else a person is asked about it."""
+    phase = report.answers_of("tech.phase", subject.key)
     # the line says itself what of it was proposed, and from what
     line = words.series_line(report, subject, wording)
-    return Row(item=wording.series(subject.key), value=line, proposed=bool(proposed), wide=True)
+    name = wording.series(subject.key)
+    proposed = any(_proposed(a) for a in phase)
+    said = next((whence(a, wording) for a in phase if not _proposed(a)), "")
+    yield Row(item=name, value=line, whence=said, proposed=proposed, wide=True)
+    for item in words.stated_of_series(i for i in template if i.scope is Scope.SERIES):
+        for row in _rows(report, (item,), subject.key, wording):
+            yield replace(row, item=f"{name}: {row.item}")
 
 
 def _rows(report: Report, items: tuple[Item, ...], subject: str, wording: Wording) -> Iterator[Row]:

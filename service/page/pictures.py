@@ -95,7 +95,8 @@ def _key_image(
 ) -> KeyImage:
     header, pixels = open_pixels(path, name="a measured image")
     frame = reference.frames[0] - 1 if reference.frames else 0
-    marks = tuple(_mark(answer, line, wording) for answer, line in drawn)
+    named = {answer.subject for answer, _ in drawn if answer.item == _MAIN}
+    marks = tuple(_mark(answer, line, wording, name=answer.subject not in named) for answer, line in drawn)
     marked = MarkedImage(
         reference=reference,
         rows=pixels.rows,
@@ -115,13 +116,15 @@ def _key_image(
     return KeyImage(marked=marked, frame=pixels.frame(frame), proposed=proposed, part=wording.say(Phrase.DETAIL))
 
 
-def _mark(answer: Answer, line: Reference, wording: Wording) -> Mark:
+def _mark(answer: Answer, line: Reference, wording: Wording, *, name: bool) -> Mark:
+    """Return a line with its label: the number, the lesion (``name``: no other line on the slice says it), and that it is only proposed."""
     value = answer.values[0] if answer.values else None
     size = words.number(value, digits=0, wording=wording) if isinstance(value, Quantity) else ""
     main = answer.item == _MAIN
     # "proposed" is drawn, too: a picture is shown without the page around it
-    doubt = f" ({wording.say(Phrase.PROPOSED)})" if main and words.mark(answer) else ""
-    return Mark(points=line.points, label=f"{answer.subject} {size}{doubt}".strip() if main else size, main=main)
+    doubt = f" ({wording.say(Phrase.PROPOSED)})" if words.mark(answer) else ""
+    lesion = f"{answer.subject} " if main or name else ""
+    return Mark(points=line.points, label=f"{lesion}{size}{doubt}".strip(), main=main)
 
 
 def _caption(

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from service.model.code import Code
 from service.model.report import Answer, CompletionFlag, Report, Scope, Status, Subject, Uid
 from service.sr import items, words
-from service.sr.encode import IMPRESSION, Presentation
+from service.sr.encode import IMPRESSION, Presentation, observer_rows
 from service.sr.items import ContentItem
+from service.sr.rejection import NOT_TO_BE_USED
 from sr_templates import Item, Section, Template
 from sr_templates.language.loader import structure_label
 from sr_templates.language.values import Fill
@@ -43,8 +44,6 @@ _HEADINGS = (
     "hd.addendum",
     "hd.critical",
 )
-#: rows of the observer context, which stand in front
-_OBSERVERS = "participants"
 _IMPRESSION = "impression"
 _PROCEDURE = "tid.procedure_reported"
 #: TID 1004 and 1003: what the software and the reader are called, in the order of the rows
@@ -74,7 +73,7 @@ def basic_text(report: Report, template: Template, presentation: Presentation) -
     sections[items.key("hd.summary")] = list(_summary(report, template, presentation))
     seen: set[Scope] = {Scope.REPORT}
     for section in template.sections:
-        if section.key in {_IMPRESSION, _OBSERVERS}:
+        if section.key == _IMPRESSION:
             continue
         lines = [*_of_report(report, section), *_of_subjects(report, template, section, seen)]
         sections.setdefault(_heading(section), []).extend(lines)
@@ -87,7 +86,7 @@ def basic_text(report: Report, template: Template, presentation: Presentation) -
 def withdrawn_text(report: Report, template: Template) -> ContentItem:
     """Return the root of the last version of a withdrawn report as text: its remarks say what happened, and nothing else stands in it."""
     root = items.container(TITLE, relation=None, template=TEMPLATE)
-    said = items.text(items.key("hd.summary"), "WITHDRAWN. This report is not to be used.")
+    said = items.text(items.key("hd.summary"), NOT_TO_BE_USED)
     remarks = (items.text(items.key("hd.summary"), r) for r in report.remarks)
     items.add(root, *_preamble(report, template), items.container(items.key("hd.summary"), [said, *remarks]))
     return root
@@ -97,7 +96,8 @@ def _preamble(report: Report, template: Template) -> Iterator[ContentItem]:
     """Yield language, observer context and procedure reported, bare: where an answer came from has no place in a text rendition."""
     yield items.code(items.key("tid.language"), items.key("tid.language.en_us"), items.HAS_CONCEPT_MOD)
     for kind, keys in (("tid.device", _DEVICE), ("tid.person", _PERSON)):
-        rows = [(i.concept, v) for i in _items(template, keys) for a in report.answers_of(i.key) for v in a.values]
+        identifying = (i for i in _items(template, keys) if i.key in observer_rows(report))
+        rows = [(i.concept, v) for i in identifying for a in report.answers_of(i.key) for v in a.values]
         if report.answers_of(keys[0]):
             yield items.code(items.key("tid.observer_type"), items.key(kind), items.HAS_OBS_CONTEXT)
             yield from (items.value(concept, value, items.HAS_OBS_CONTEXT) for concept, value in rows)
@@ -149,7 +149,9 @@ def _summary(report: Report, template: Template, presentation: Presentation) -> 
 
 def _of_report(report: Report, section: Section) -> Iterator[_Line]:
     """Yield the answers of a section: a line each, or together in a line that is named by the section where it is no heading here."""
-    asked = [i for i in section.items if i.scope is Scope.REPORT and i.key != _PROCEDURE]
+    # what identifies device and person stands in front
+    in_front = {_PROCEDURE, *observer_rows(report)}
+    asked = [i for i in section.items if i.scope is Scope.REPORT and i.key not in in_front]
     found = [(i, a) for i in asked for a in report.answers_of(i.key) if _is_said(i, a)]
     if _heading(section) == section.heading:
         yield from (_Line(i.concept, _said(a)) for i, a in found)
@@ -166,9 +168,16 @@ def _of_subjects(report: Report, template: Template, section: Section, seen: set
         asked = tuple(i for i in template if i.scope is scope and i.fill is not Fill.ROW)
         for subject in report.subjects_of(scope):
             if scope is Scope.SERIES:
-                yield _Line(items.key("rep.series"), words.series_line(report, subject) or subject.key)
+                yield _Line(items.key("rep.series"), _of_series(report, subject, asked))
             else:
                 yield _Line(section.heading, _of_subject(report, subject, asked))
+
+
+def _of_series(report: Report, subject: Subject, asked: Iterable[Item]) -> str:
+    line = words.series_line(report, subject) or subject.key
+    stated = words.stated_of_series(asked)
+    said = [_labelled(i, a) for i in stated for a in report.answers_of(i.key, subject.key) if _is_said(i, a)]
+    return _BETWEEN.join([line, *said])
 
 
 def _of_subject(report: Report, subject: Subject, asked: Iterable[Item]) -> str:

@@ -51,7 +51,7 @@ def encode(report: Report, template: Template, presentation: Presentation) -> Co
     Raises
     ------
     ValueError
-        A value cannot be written as its item says (highdicom checks each).
+        The template lacks an item that every report needs.
     TemplateError
         ``codes.csv`` has no code for the language.
     """
@@ -100,6 +100,11 @@ def _person_rows(report: Report) -> tuple[str, ...]:
         return ()
     unknown = items.key(NOT_EVALUATED)
     return tuple(name for name in _PERSON_ROWS if not any(a.says(unknown) for a in report.answers_of(name)))
+
+
+def observer_rows(report: Report) -> frozenset[str]:
+    """Return the items that stand in the observer context of the root, and so not in their section."""
+    return _OBSERVER_ROWS | frozenset(_person_rows(report))
 
 
 def _item(template: Template, key: str) -> Item:
@@ -178,7 +183,7 @@ def _series_line(report: Report, subject: Subject, wording: Wording) -> ContentI
 
 
 def _section(report: Report, section: tuple[Item, ...], wording: Wording) -> list[ContentItem]:
-    left_out = {_PROCEDURE, *_OBSERVER_ROWS, *_person_rows(report)}
+    left_out = {_PROCEDURE, *observer_rows(report)}
     asked = [i for i in section if i.scope is Scope.REPORT and i.key not in left_out and _stands(report, i)]
     container = origin.stated(((i, a) for i in asked for a in report.answers_of(i.key)), origin.reporter(report))
     children = [child for item in asked for child in _answers(report, item, container, wording)]

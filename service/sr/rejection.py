@@ -7,11 +7,13 @@ that instance has to say it, too: a last version without any answer, which begin
 
 from __future__ import annotations
 
+from pydicom.dataset import Dataset
+
 from service.model.code import Code
 from service.model.measurement import Reference
 from service.model.report import Report
 from service.model.study import Study
-from service.sr import items
+from service.sr import items, tree
 from service.sr.document import Envelope
 from service.sr.encode import preamble, template_line
 from service.sr.items import ContentItem
@@ -20,6 +22,22 @@ from sr_templates import Template
 
 #: CID 7010 and 7031; pydicom's dictionary: DCM.RejectedForPatientSafetyReasons
 REJECTED = Code("113037", "DCM", "Rejected for Patient Safety Reasons")
+
+
+#: the first sentence of the last version
+NOT_TO_BE_USED = "WITHDRAWN. This report is not to be used."
+
+
+def is_withdrawn(ds: Dataset) -> bool:
+    """Say whether a document of ours is the last version of a withdrawn report (`withdrawn`)."""
+    summary, said = items.key("rep.summary"), items.key("hd.summary")
+    return any(
+        tree.text(c) == NOT_TO_BE_USED
+        for section in tree.children(ds)
+        if tree.concept(section) == tree.pair(summary)
+        for c in tree.children(section)
+        if tree.concept(c) == tree.pair(said)
+    )
 
 
 def withdrawn(report: Report, template: Template) -> ContentItem:
@@ -34,7 +52,7 @@ def withdrawn(report: Report, template: Template) -> ContentItem:
     """
     root = items.container(template.title, relation=None, template="1500")
     items.add(root, *preamble(report, template))
-    said = items.text(items.key("hd.summary"), "WITHDRAWN. This report is not to be used.")
+    said = items.text(items.key("hd.summary"), NOT_TO_BE_USED)
     remarks = (items.text(items.key("rep.remark"), r) for r in report.remarks)
     items.add(root, items.container(items.key("rep.summary"), [said, *remarks]))
     # TID 1500 wants one of three containers

@@ -27,6 +27,7 @@ from service.model.report import (
 from service.sr.phrases import ENGLISH, Phrase, Wording
 from sr_templates import Item
 from sr_templates.evaluate import evaluated
+from sr_templates.language.values import Fill
 
 #: where an answer came from, in English
 WHENCE: Mapping[Provenance, str] = MappingProxyType({p: ENGLISH.whence(p) for p in Provenance})
@@ -93,6 +94,11 @@ def series_line(report: Report, subject: Subject, wording: Wording = ENGLISH) ->
         for v in a.values
     ]
     return "".join([wording.note(subject.tracking_id), *(wording.say(Phrase.SERIES_PHASE, phase=p) for p in phases)])
+
+
+def stated_of_series(asked: Iterable[Item]) -> list[Item]:
+    """Return what a person may be asked about a series and its line does not say (`series_line` says the phase)."""
+    return [i for i in asked if i.fill is Fill.PERSON and i.key != "tech.phase"]
 
 
 def _first(report: Report, item: str, subject: str, derivation: str = "") -> Quantity | None:

@@ -13,14 +13,16 @@ from typer.testing import CliRunner, Result
 
 from service.cli.export import convert, export
 from service.errors import ConfigurationError, InputError, TemplateError
-from service.export.fhir_reading import read_response
 from service.model.report import Answer, PersonName, Provenance, Report, Status, Uid
 from service.model.report_json import to_json
 from service.model.signing import Person, Signature
 from service.sr.document import Envelope, document, to_bytes
 from service.sr.encode import Presentation, encode
+from service.sr.items import ContentItem
+from service.sr.rejection import withdrawn
 from sr_templates import load_codes, load_template
 from tests import builders as b
+from tests.fhir_reading import read_response
 
 BASELINE = load_template("baseline")
 CODES = load_codes()
@@ -64,7 +66,7 @@ def as_json(tmp_path) -> Path:
     return path
 
 
-def as_dicom(folder: Path, *, signed: bool) -> Path:
+def as_dicom(folder: Path, *, signed: bool, root: ContentItem | None = None) -> Path:
     envelope = Envelope(
         sop_class_uid="1.2.840.10008.5.1.4.1.1.88.33",
         sop_instance_uid="2.25.77",
@@ -76,7 +78,7 @@ def as_dicom(folder: Path, *, signed: bool) -> Path:
         timezone="Europe/Berlin",
         signature=SIGNATURE if signed else None,
     )
-    root = encode(a_report(), BASELINE, Presentation())
+    root = root or encode(a_report(), BASELINE, Presentation())
     path = folder / "report.dcm"
     path.write_bytes(to_bytes(document(root, b.study(), envelope), b.study(), envelope))
     return path
@@ -149,6 +151,15 @@ def test_a_dicom_report_says_whom_when_and_how_far(signed, status, tmp_path):
     assert resource["authored"] == "2026-03-01T11:20:00+01:00"
     assert resource["subject"]["identifier"]["value"] == b.PATIENT.patient_id
     assert "Müller" not in out.read_text()
+
+
+def test_nothing_is_made_of_a_withdrawn_report(tmp_path):
+    path = as_dicom(tmp_path, signed=True, root=withdrawn(a_report(), BASELINE))
+    for form in ("fhir", "html", "pdf"):
+        done = run("convert", path, "--to", form, "--out", tmp_path / "out")
+        assert done.exit_code == 1
+        assert "was withdrawn" in str(done.exception)
+        assert not (tmp_path / "out").exists()
 
 
 def test_another_identifier_does_not_keep_the_issuer_of_the_first(tmp_path):

@@ -17,7 +17,6 @@ from service.errors import InputError
 from service.export.codings import SCHEMES
 from service.export.enabling import Enabler
 from service.export.fhir import canonical_url, questionnaire
-from service.export.fhir_reading import read_response
 from service.export.fhir_response import Occasion, ResponseStatus, response, status_of
 from service.export.outline import Kind, Part, every, outline
 from service.model.code import Code
@@ -41,6 +40,7 @@ from sr_templates.language.conditions import parse_condition
 from sr_templates.language.values import Fill
 from sr_templates.order import canonical
 from tests import builders as b
+from tests.fhir_reading import read_response
 from tests.helpers import ROOT
 from tests.property.test_round_trip import reports
 

@@ -187,14 +187,23 @@ def saved(folder: Path, **changes: object) -> Path:
 def test_a_report_leads_to_its_slices(tmp_path: Path) -> None:
     path = saved(tmp_path)
     (image,) = key_images(p.report(), p.study(), lambda _: path).images
-    assert [m.label for m in image.marked.marks] == ["LMS-T1 100 mm (proposed)", "50 mm"]
+    assert [m.label for m in image.marked.marks] == ["LMS-T1 100 mm (proposed)", "50 mm (proposed)"]
     assert image.marked.marks[0].points == p.LONG.points
     assert image.marked.spacing == (1.5, 0.75)
     assert image.marked.window == Window(center=40, width=350)
     assert (image.marked.slope, image.marked.intercept, image.marked.rescale_type) == (2, -1024, "HU")
-    assert image.marked.caption == "Series 2, image 14: LMS-T1 100 mm (proposed) × 50 mm"
+    assert image.marked.caption == "Series 2, image 14: LMS-T1 100 mm (proposed) × 50 mm (proposed)"
     assert image.proposed
     assert np.array_equal(image.frame, p.frame())
+
+
+def test_a_line_that_stands_alone_says_its_lesion_and_that_it_is_proposed(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    report = p.report()
+    # a person stated the long axis, and with the number its line went
+    left = replace(report, answers=tuple(a for a in report.answers if a.item != "sz.long_axis"))
+    (image,) = key_images(left, p.study(), lambda _: path).images
+    assert [m.label for m in image.marked.marks] == ["LMS-T1 50 mm (proposed)"]
 
 
 @pytest.mark.parametrize(
@@ -335,7 +344,10 @@ def test_the_presentation_state_draws_the_same_points() -> None:
     assert first.GraphicAnnotationUnits == "PIXEL"
     assert list(first.GraphicData) == [v for point in p.LONG.points for v in point]
     assert list(second.GraphicData) == [v for point in p.SHORT.points for v in point]
-    assert [t.UnformattedTextValue for t in annotation.TextObjectSequence] == ["LMS-T1 100 mm (proposed)", "50 mm"]
+    assert [t.UnformattedTextValue for t in annotation.TextObjectSequence] == [
+        "LMS-T1 100 mm (proposed)",
+        "50 mm (proposed)",
+    ]
     assert annotation.GraphicLayer == ds.GraphicLayerSequence[0].GraphicLayer
     assert ds.GraphicLayerSequence[0].GraphicLayerDescription == "LMS measurements"
     (area,) = ds.DisplayedAreaSelectionSequence

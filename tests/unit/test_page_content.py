@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
-from service.model.report import Provenance, Quantity, Scope, Status, Subject
+from service.model.code import Code
+from service.model.report import Answer, Provenance, Quantity, Scope, Status, Subject
 from service.page.assemble import BANNER, page_content, person_name, whence
 from service.page.content import PageContent, Row, Signature, Table
 from sr_templates import load_codes, load_template
@@ -147,6 +149,19 @@ def test_remarks_of_a_lesion_and_lines_of_series_are_there() -> None:
     content = p.content()
     assert content.lesions[0].remarks == ("In two parts",)
     assert rows(content)["Series 2"].value.startswith("CT, 1.5 mm, 120 kV")
+
+
+def test_what_a_person_said_of_a_series_stands_behind_its_line() -> None:
+    delay = Answer(
+        item="tech.contrast_delay",
+        subject="Series 2",
+        values=(Quantity(number=Decimal(70), unit=Code("s", "UCUM", "second")),),
+        status=Status.CONFIRMED,
+        provenance=Provenance.RADIOLOGIST,
+        observer="Reader^One",
+    )
+    row = rows(p.content(p.report(delay)))["Series 2: Delay from injection to acquisition"]
+    assert (row.value, row.unit, row.whence) == ("70", "s", "stated by Reader, One")
 
 
 @pytest.mark.parametrize(
