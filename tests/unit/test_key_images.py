@@ -346,7 +346,7 @@ def test_the_presentation_state_draws_the_same_points() -> None:
     assert list(second.GraphicData) == [v for point in p.SHORT.points for v in point]
     assert [t.UnformattedTextValue for t in annotation.TextObjectSequence] == [
         "LMS-T1 100 mm (proposed)",
-        "50 mm (proposed)",
+        "50 mm",
     ]
     assert annotation.GraphicLayer == ds.GraphicLayerSequence[0].GraphicLayer
     assert ds.GraphicLayerSequence[0].GraphicLayerDescription == "LMS measurements"
