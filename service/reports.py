@@ -257,7 +257,9 @@ def sign(settings: Settings, study: str, who: Person) -> Done:
     return _done(settings, study, Action.SIGN)
 
 
-def amend(settings: Settings, study: str, given: tuple[Given, ...], who: Person, reason: str) -> Done:
+def amend(
+    settings: Settings, study: str, given: tuple[Given, ...], who: Person, reason: str, *, over_edits: bool = False
+) -> Done:
     """Change answers of a signed report and sign it anew.
 
     Raises
@@ -268,11 +270,11 @@ def amend(settings: Settings, study: str, given: tuple[Given, ...], who: Person,
     from service.work import revising  # noqa: PLC0415 - as above
 
     with composition.services(settings) as wired:
-        revising.amend(wired, study, given, who, reason)
+        revising.amend(wired, study, given, who, reason, over_edits=over_edits)
     return _done(settings, study, Action.AMEND)
 
 
-def addendum(settings: Settings, study: str, text: str, who: Person, reason: str) -> Done:
+def addendum(settings: Settings, study: str, text: str, who: Person, reason: str, *, over_edits: bool = False) -> Done:
     """Add a text to a signed report and sign it anew.
 
     Raises
@@ -283,7 +285,7 @@ def addendum(settings: Settings, study: str, text: str, who: Person, reason: str
     from service.work import revising  # noqa: PLC0415 - as above
 
     with composition.services(settings) as wired:
-        revising.addendum(wired, study, text, who, reason)
+        revising.addendum(wired, study, text, who, reason, over_edits=over_edits)
     return _done(settings, study, Action.ADDEND)
 
 

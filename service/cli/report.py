@@ -54,6 +54,18 @@ AnswerReason = Annotated[
     str,
     typer.Option("--reason", help="Why: of a Not Evaluated, or of another value than derived.", show_default=False),
 ]
+EachReason = Annotated[
+    str,
+    typer.Option(
+        "--answer-reason",
+        help="Why of the answers themselves: of a Not Evaluated, or of another value than derived; --reason says why it is amended.",
+        show_default=False,
+    ),
+]
+OverEdits = Annotated[
+    bool,
+    typer.Option("--over-edits", help="The version replaces what others saved into the series of our reports."),
+]
 AnswerFile = Annotated[
     Path | None,
     typer.Option(
@@ -212,11 +224,14 @@ def sign(study: Study, who: As = "", code: Id = "", config: Config = None, as_js
 def amend(
     study: Study,
     answers: Answers = None,
+    *,
     confirm: Confirm = None,
     clear: Clear = None,
     not_evaluated: NotEvaluated = None,
     file: AnswerFile = None,
     reason: Reason = "",
+    each_reason: EachReason = "",
+    over_edits: OverEdits = False,
     who: As = "",
     code: Id = "",
     config: Config = None,
@@ -229,8 +244,9 @@ def amend(
     from service import reports
 
     settings = load(config)
-    given = _given(answers, confirm, clear, not_evaluated, file, reason)
-    _said(reports.amend(settings, study, given, _person(settings, who, code), reason), as_json=as_json)
+    given = _given(answers, confirm, clear, not_evaluated, file, each_reason)
+    done = reports.amend(settings, study, given, _person(settings, who, code), reason, over_edits=over_edits)
+    _said(done, as_json=as_json)
 
 
 @report.command()
@@ -238,6 +254,7 @@ def addendum(
     study: Study,
     text: Annotated[str, typer.Option("--text", help="What is added; by default the reason.", show_default=False)] = "",
     reason: Reason = "",
+    over_edits: OverEdits = False,
     who: As = "",
     code: Id = "",
     config: Config = None,
@@ -253,7 +270,8 @@ def addendum(
     if not (text or reason):
         msg = "what is to be added? --text '…' --reason '…'"
         raise ConfigurationError(msg)
-    done = reports.addendum(settings, study, text or reason, _person(settings, who, code), reason)
+    signer = _person(settings, who, code)
+    done = reports.addendum(settings, study, text or reason, signer, reason, over_edits=over_edits)
     _said(done, as_json=as_json)
 
 

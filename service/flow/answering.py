@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from service.errors import AnswerError
+from service.flow.carry import Rank, rank
 from service.flow.derivations.impression import PROPOSED
 from service.flow.given import THE_REST, Given, What
 from service.flow.subjects import find, located
@@ -150,22 +151,19 @@ def _confirmed(report: Report, item: Item, subject: str, given: Given, work: _Wo
     if not there:
         about = f" about {subject}" if subject else ""
         raise AnswerError((f"{item.label} ({item.key}){about} has no proposal to confirm: give a value",))
-    return _replaced(
-        report,
-        there,
-        [
-            replace(
-                a,
-                values=tuple(_as_own(v) for v in a.values),
-                status=Status.CONFIRMED,
-                observer=work.who,
-                reason=given.reason or a.reason,
-            )
-            if a.status is Status.PROPOSED
-            else a
-            for a in there
-        ],
-    )
+    return _replaced(report, there, [_as_confirmed(a, " ".join(given.reason.split()), work.who) for a in there])
+
+
+def _as_confirmed(answer: Answer, reason: str, who: str) -> Answer:
+    """Return an answer as a person's: a proposal that is confirmed, or an answer that is given a reason."""
+    if answer.status is Status.PROPOSED:
+        values = tuple(_as_own(v) for v in answer.values)
+        return replace(answer, values=values, status=Status.CONFIRMED, observer=who, reason=reason or answer.reason)
+    if answer.status is not Status.CONFIRMED or not reason or reason == answer.reason:
+        return answer
+    # what somebody verified elsewhere is now stated here, and gives way to nothing that is verified elsewhere
+    basis = "" if rank((answer,)) is Rank.VERIFIED else answer.basis
+    return replace(answer, observer=who, reason=reason, basis=basis)
 
 
 def _as_own(value: Value) -> Value:
@@ -185,7 +183,7 @@ def _stated(report: Report, item: Item, subject: str, values: tuple[Value, ...],
     is_open = any(isinstance(v, Code) and v.same(not_evaluated()) for v in values)
     if is_open and not given.reason.strip():
         about = f"@{subject}" if subject else ""
-        why = "a reader has to know why something was not evaluated: give a reason (--reason '…')"
+        why = "a reader has to know why something was not evaluated: give a reason (--reason '…'; of an amendment, --answer-reason '…')"
         raise AnswerError((f"{item.key}{about}: {why}",))
     there = report.answers_of(item.key, subject)
     if len(there) == 1 and _same(there[0].values, values):
@@ -226,6 +224,11 @@ def _replaced(report: Report, old: tuple[Answer, ...], new: list[Answer]) -> Rep
 
 def _placed(report: Report, given: Given, item: Item, work: _Work) -> Report:
     """Name a structure: a node's station, or a row that is to stand (or, cleared, not to stand) in the report."""
+    found = item.scope in {Scope.NODE, Scope.CANDIDATE} and given.what is What.VALUES
+    if given.subject == THE_REST and (found or given.what is What.CLEAR):
+        raise AnswerError(
+            (f"{item.label} ({item.key}) names what a row is about: '*' names none; name each by itself",)
+        )
     if item.scope is Scope.NODE and given.what is What.VALUES:
         asked = find(report, work.template, work.study, item, given.subject)
         values = [v for v in values_of(item, given.values) if isinstance(v, Code)]

@@ -1,21 +1,46 @@
 """What a person has said stays when the facts change: a draft made anew takes over every confirmed answer, and tells where facts differ.
 
-Pure. Lesions and series are the same where their tracking UIDs are, whatever the order in which they were found this time; structures
-where their keys are.
+Pure. Lesions and series are the same where their tracking UIDs are, whatever the order in which they were found this time; several with
+one tracking UID by the segment that they were measured on, else in their order; structures where their keys are.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from service.model.code import Code
-from service.model.report import Answer, Quantity, Report, Scope, Status, Subject, Value
+from service.model.report import Answer, Provenance, Quantity, Report, Scope, Status, Subject, Value
 from service.sr import words
 from sr_templates import Template
 from sr_templates.order import canonical
 
-_LESION = "LMS-T"
+#: what the keys of things that are counted begin with
+NUMBERED: Mapping[Scope, str] = MappingProxyType({Scope.LESION: "LMS-T", Scope.NODE: "LMS-LN"})
+
+
+class Came(enum.StrEnum):
+    """How an answer came out of a structured report: its ``basis``."""
+
+    EDITED = "changed in an edited report"
+    MEASURED = "measured in a viewer"
+    STATED = "stated in a viewer"
+
+
+_CAME = frozenset(c.value for c in Came)
+
+
+class Rank(enum.IntEnum):
+    """Whose word an answer is: one of a higher rank stands, of two with the same rank the later."""
+
+    #: a machine's, or nobody has verified it
+    PROPOSED = 0
+    #: of a person who verified another document
+    VERIFIED = 1
+    #: of a person in our report
+    CONFIRMED = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +65,24 @@ class Carried:
     differences: tuple[Difference, ...] = ()
 
 
-def carry(fresh: Report, before: Report, template: Template) -> Carried:
+def rank(answers: Iterable[Answer]) -> Rank:
+    """Return whose word answers to one question are; nobody's where there are none."""
+    return max((_rank(a) for a in answers), default=Rank.PROPOSED)
+
+
+def _rank(answer: Answer) -> Rank:
+    if answer.status is not Status.CONFIRMED:
+        return Rank.PROPOSED
+    # a proposal that is confirmed in our report keeps its provenance, and what is stated there rests on nothing
+    taken = answer.provenance is Provenance.RADIOLOGIST and answer.basis in _CAME
+    return Rank.VERIFIED if taken else Rank.CONFIRMED
+
+
+def carry(fresh: Report, before: Report, template: Template, told: Iterable[Difference] = ()) -> Carried:
     """Return ``fresh`` with every confirmed answer of ``before``; `derive` has to follow.
+
+    What a person verified in another document gives way to what was verified later in another one; what was confirmed in our report does
+    not. Nodes at a station and candidates of the differential stay too, with or without an answer: that they were named is a person's word.
 
     Parameters
     ----------
@@ -51,84 +92,164 @@ def carry(fresh: Report, before: Report, template: Template) -> Carried:
         The version that stands.
     template:
         The template of ``fresh``. An answer to a question that it does not have any more is told as a difference.
+    told:
+        Where facts differ from ``fresh``: returned with the others, about the subjects as they are called now, held against what stands.
     """
     confirmed = [a for a in before.answers if a.status is Status.CONFIRMED]
-    kept = {a.subject for a in confirmed}
-    mapped, subjects = _subjects(fresh, before, kept)
-    moved = [replace(a, subject=mapped[a.subject]) for a in confirmed if a.subject in mapped]
-    asked = [a for a in moved if template.item(a.item) is not None]
-    places = {(a.item, a.subject) for a in asked}
-    renamed = _fresh_names(fresh, subjects)
-    ours = [replace(a, subject=renamed.get(a.subject, a.subject)) for a in fresh.answers]
-    standing = [a for a in ours if (a.item, a.subject) not in places]
-    new = {s.key for s in subjects} - {renamed.get(s.key, s.key) for s in fresh.subjects}
+    pairs = _pair(fresh, before, {a.subject for a in confirmed})
+    ours = [replace(a, subject=pairs.renamed.get(a.subject, a.subject)) for a in fresh.answers]
+    moved = [replace(a, subject=pairs.mapped[a.subject]) for a in confirmed if a.subject in pairs.mapped]
+    found = _by_place(ours)
+    said_before = {
+        place: answers
+        for place, answers in _by_place(a for a in moved if template.item(a.item) is not None).items()
+        if rank(answers) is Rank.CONFIRMED or rank(found.get(place, ())) < Rank.VERIFIED
+    }
     # what identifies a lesion that only a person knows
     identity = [
-        replace(a, subject=mapped[a.subject])
+        replace(a, subject=pairs.mapped[a.subject])
         for a in before.answers
-        if a.status is Status.AUTOMATIC and mapped.get(a.subject) in new and _is_identity(a)
+        if a.status is Status.AUTOMATIC and a.subject in pairs.added and _is_identity(a)
     ]
-    report = replace(fresh, subjects=tuple(subjects), answers=(*standing, *identity, *asked))
-    differences = [*_differences(ours, asked), *_not_asked(moved, template), *_lost(confirmed, mapped)]
+    standing = [a for a in ours if (a.item, a.subject) not in said_before]
+    asked = [a for answers in said_before.values() for a in answers]
+    report = replace(fresh, subjects=pairs.subjects, answers=(*standing, *identity, *asked))
+    differences = [
+        *_restated(told, pairs.renamed, said_before),
+        *_differences(found, said_before),
+        *_not_asked(moved, template),
+        *_lost(confirmed, pairs.mapped),
+    ]
     return Carried(report=canonical(report, template), differences=tuple(dict.fromkeys(differences)))
+
+
+def still(differences: Iterable[Difference], report: Report) -> tuple[Difference, ...]:
+    """Return the differences whose field still says in ``report`` what it said when they were found."""
+    return tuple(d for d in differences if _parts(said(report.answers_of(d.item, d.subject))) == _parts(d.stands))
+
+
+def _parts(words_of: str) -> list[str]:
+    """Return what is said of one field in no particular order."""
+    return sorted(words_of.split("; "))
+
+
+def _by_place(answers: Iterable[Answer]) -> dict[tuple[str, str], list[Answer]]:
+    found: dict[tuple[str, str], list[Answer]] = {}
+    for answer in answers:
+        found.setdefault((answer.item, answer.subject), []).append(answer)
+    return found
 
 
 def _is_identity(answer: Answer) -> bool:
     return answer.item in {"tid.tracking_id", "tid.tracking_uid"}
 
 
-def _subjects(fresh: Report, before: Report, kept: set[str]) -> tuple[Mapping[str, str], list[Subject]]:
-    """Return key before → key now, and the subjects: a lesion that a person spoke of keeps its key, so that it keeps its name."""
-    by_uid: dict[tuple[Scope, str], Subject] = {
-        (s.scope, s.tracking_uid): s for s in fresh.subjects if s.tracking_uid and s.scope is not Scope.CANDIDATE
-    }
-    by_key = {s.key: s for s in fresh.subjects}
+# --- which subject is which ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pairs:
+    """The subjects of a draft made anew, and what each was called before and in the facts."""
+
+    subjects: tuple[Subject, ...]
+    #: key before → key now
+    mapped: Mapping[str, str]
+    #: key in the facts → key now
+    renamed: Mapping[str, str]
+    #: keys of what the facts do not know
+    added: frozenset[str]
+
+
+def _pair(fresh: Report, before: Report, kept: set[str]) -> _Pairs:
+    """Pair the subjects: a lesion that stood before keeps its key, so that it keeps its name."""
+    same = _same(fresh.subjects, before.subjects)
     mapped: dict[str, str] = {"": ""}
-    taken: dict[int, str] = {}
+    renamed: dict[str, str] = {}
     added: list[Subject] = []
     for subject in before.subjects:
-        same = by_uid.get((subject.scope, subject.tracking_uid))
-        if same is None and subject.scope not in {Scope.LESION, Scope.SERIES, Scope.NODE}:
-            same = by_key.get(subject.key)
-        if same is not None:
-            mapped[subject.key] = subject.key if subject.scope is not Scope.SERIES else same.key
-            taken[id(same)] = mapped[subject.key]
-        elif subject.key in kept and subject.scope is not Scope.SERIES:
+        if (now := same.get(subject.key)) is not None:
+            mapped[subject.key] = subject.key if subject.scope is not Scope.SERIES else now.key
+            renamed[now.key] = mapped[subject.key]
+        elif subject.scope is not Scope.SERIES and (subject.key in kept or _says_something(subject)):
             mapped[subject.key] = subject.key
             added.append(subject)
-    used = {*taken.values(), *(s.key for s in added)}
+    used = {*renamed.values(), *(s.key for s in added)}
     found: list[Subject] = []
     for subject in fresh.subjects:
-        key = taken.get(id(subject)) or _free(subject, used)
+        key = renamed.get(subject.key) or _free(subject, used)
         used.add(key)
+        renamed[subject.key] = key
         found.append(replace(subject, key=key))
     # what a person spoke of stands before what was found since: the first lesion is the one that the report is about
     order = {s.key: n for n, s in enumerate(before.subjects)}
     together = sorted([*found, *added], key=lambda s: order.get(s.key, len(order)))
-    return mapped, together
+    return _Pairs(
+        subjects=tuple(together), mapped=mapped, renamed=renamed, added=frozenset(mapped[s.key] for s in added)
+    )
+
+
+def _says_something(subject: Subject) -> bool:
+    """Say whether a subject is an answer by itself: a node at its station, a diagnosis that is considered."""
+    return subject.scope is Scope.CANDIDATE or (subject.scope is Scope.NODE and subject.structure is not None)
+
+
+def _same(fresh: Iterable[Subject], before: tuple[Subject, ...]) -> Mapping[str, Subject]:
+    """Return key before → the subject of today, each once: the surest likeness first, then in their order."""
+    left = list(fresh)
+    found: dict[str, Subject] = {}
+    for alike in (same_segment, same_uid, _same_structure):
+        for subject in before:
+            if subject.key in found:
+                continue
+            match = next((s for s in left if s.scope is subject.scope and alike(subject, s)), None)
+            if match is not None:
+                found[subject.key] = match
+                left.remove(match)
+    return found
+
+
+def same_uid(one: Subject, other: Subject) -> bool:
+    """Say whether two subjects have one tracking UID."""
+    return bool(one.tracking_uid) and one.tracking_uid == other.tracking_uid
+
+
+def same_segment(one: Subject, other: Subject) -> bool:
+    """Say whether two subjects have one tracking UID and were measured on one segment: two masks may share the UID."""
+    if one.segment is None or other.segment is None or not same_uid(one, other):
+        return False
+    return (one.segment.sop_instance_uid, one.segment.segment) == (
+        other.segment.sop_instance_uid,
+        other.segment.segment,
+    )
+
+
+def _same_structure(one: Subject, other: Subject) -> bool:
+    return one.scope not in {Scope.LESION, Scope.SERIES, Scope.NODE} and one.key == other.key
 
 
 def _free(subject: Subject, used: set[str]) -> str:
     if subject.key not in used:
         return subject.key
-    if subject.scope is Scope.LESION:
-        return next(k for n in range(1, len(used) + 2) if (k := f"{_LESION}{n}") not in used)
+    if prefix := NUMBERED.get(subject.scope):
+        return next(k for n in range(1, len(used) + 2) if (k := f"{prefix}{n}") not in used)
     return next(k for n in range(2, len(used) + 3) if (k := f"{subject.key} ({n})") not in used)
 
 
-def _fresh_names(fresh: Report, subjects: Iterable[Subject]) -> Mapping[str, str]:
-    """Return key in ``fresh`` → key now."""
-    now = {(s.scope, s.tracking_uid, s.structure): s.key for s in subjects}
-    return {s.key: now[s.scope, s.tracking_uid, s.structure] for s in fresh.subjects}
+# --- where facts differ --------------------------------------------------------------------------------------------------
+
+_Places = Mapping[tuple[str, str], list[Answer]]
 
 
-def _differences(fresh: Iterable[Answer], kept: Iterable[Answer]) -> Iterable[Difference]:
-    found: dict[tuple[str, str], list[Answer]] = {}
-    for answer in fresh:
-        found.setdefault((answer.item, answer.subject), []).append(answer)
-    standing: dict[tuple[str, str], list[Answer]] = {}
-    for answer in kept:
-        standing.setdefault((answer.item, answer.subject), []).append(answer)
+def _restated(told: Iterable[Difference], renamed: Mapping[str, str], standing: _Places) -> Iterable[Difference]:
+    """Yield what was told of the facts alone, held against what stands."""
+    for one in told:
+        subject = renamed.get(one.subject, one.subject)
+        stands = said(standing[one.item, subject]) if (one.item, subject) in standing else one.stands
+        if _parts(stands) != _parts(one.found):
+            yield replace(one, subject=subject, stands=stands)
+
+
+def _differences(found: _Places, standing: _Places) -> Iterable[Difference]:
     for place, answers in standing.items():
         others = found.get(place, [])
         if others and not agree(answers, others):

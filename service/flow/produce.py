@@ -165,9 +165,9 @@ def produce(
     fresh = derive(taken.report, template, clinical, prior=prior)
     report, differences = fresh, taken.differences
     if before is not None:
-        carried = carry(taken.report, before, template)
+        carried = carry(taken.report, before, template, taken.differences)
         report = derive(carried.report, template, clinical, prior=prior)
-        differences = (*differences, *carried.differences)
+        differences = carried.differences
     return Produced(
         report=report,
         content_hash=content_hash(report),

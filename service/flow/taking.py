@@ -11,30 +11,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from decimal import ROUND_HALF_UP, Decimal
 
-from service.flow.carry import Difference, agree, difference
+from service.flow.carry import NUMBERED, Came, Difference, Rank, agree, difference, rank, same_segment, same_uid
+from service.flow.viewer import finding_of, on_segment, quantity_of, references_of
 from service.model.code import Code
 from service.model.foreign import (
     Evaluation,
-    Evidence,
     ForeignGroup,
     ForeignMeasurement,
     ForeignReport,
-    GraphicType,
     Verification,
 )
 from service.model.measurement import Reference
-from service.model.report import Answer, Provenance, Quantity, Report, Scope, Status, Subject, Uid
+from service.model.report import Answer, Provenance, Report, Scope, Status, Subject, Uid
 from sr_templates import Item, ItemType, Template, load_codes
 from sr_templates.language.values import Fill
 from sr_templates.order import canonical
 
 _FINDING = "tid.finding"
-#: Neoplasm; Neoplasm, Primary; Malignant neoplasm, primary (as 3D Slicer has it): what makers of segmentations and viewers call a mass
-_NEOPLASMS = frozenset({"108369006", "372087000", "86049000"})
 _SITE, _SIDE = "tid.finding_site", "tid.laterality"
-_LINE_ENDS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +85,8 @@ def take(fresh: Report, returned: Iterable[Returned], template: Template) -> Tak
     fresh:
         What images and segmentations say.
     returned:
-        In any order: the result does not depend on it. The later one of two counts, and the earlier one is told as a difference.
+        In any order: the result does not depend on it. What a person confirmed or verified stands over what nobody did, else the later
+        one of two; the other is told as a difference.
     template:
         The template of ``fresh``.
     """
@@ -104,7 +100,7 @@ def take(fresh: Report, returned: Iterable[Returned], template: Template) -> Tak
     return Taken(
         report=canonical(work.report, template),
         included=included,
-        differences=tuple(dict.fromkeys(work.differences)),
+        differences=tuple(dict.fromkeys(work.differences())),
         fields=work.fields,
     )
 
@@ -116,8 +112,9 @@ class _Work:
         self.report = report
         self.template = template
         self.included: list[Reference] = []
-        self.differences: list[Difference] = []
         self.fields = 0
+        #: (item, subject) → everything that was said there, in its order: the facts first
+        self._told: dict[tuple[str, str], list[tuple[Answer, ...]]] = {}
         self._items = tuple(i for i in template if i.scope is Scope.LESION)
 
     # --- an edit of ours ---------------------------------------------------------------------------------------------------
@@ -139,9 +136,7 @@ class _Work:
                 continue
             subject = self._subject_of_edit(edited, key)
             if subject is not None:
-                self._put(
-                    [self._as_taken(replace(a, subject=subject), one, "changed in an edited report") for a in now]
-                )
+                self._put([self._as_taken(replace(a, subject=subject), one, Came.EDITED) for a in now])
         self.included.append(one.reference)
 
     def _restore(self, one: Returned, edited: Report) -> None:
@@ -162,12 +157,16 @@ class _Work:
         subject = edited.subject(key)
         if subject is None:
             return None
-        for there in self.report.subjects:
-            same_place = there.scope is subject.scope and there.key == subject.key
-            if same_place and (there.tracking_uid == subject.tracking_uid or subject.structure is not None):
-                return there.key
-            if there.scope is subject.scope and subject.tracking_uid and there.tracking_uid == subject.tracking_uid:
-                return there.key
+        alike = [s for s in self.report.subjects if s.scope is subject.scope]
+        named = [s for s in alike if s.key == subject.key]
+        # two masks may share a tracking UID: the one of that segment or name comes first
+        candidates = (
+            *(s for s in alike if same_segment(s, subject)),
+            *(s for s in named if s.tracking_uid == subject.tracking_uid or subject.structure is not None),
+            *(s for s in alike if same_uid(s, subject)),
+        )
+        if candidates:
+            return candidates[0].key
         if subject.scope is Scope.SERIES:
             return None
         return self._add(subject)
@@ -175,7 +174,10 @@ class _Work:
     def _add(self, subject: Subject) -> str:
         used = {s.key for s in self.report.subjects}
         if subject.key in used:
-            subject = replace(subject, key=next(k for n in range(1, len(used) + 2) if (k := f"LMS-T{n}") not in used))
+            prefix = NUMBERED.get(subject.scope, subject.key)
+            subject = replace(
+                subject, key=next(k for n in range(1, len(used) + 2) if (k := f"{prefix}{n}") not in used)
+            )
         self.report = replace(self.report, subjects=(*self.report.subjects, subject))
         if subject.scope is Scope.LESION:
             identity: tuple[tuple[str, str | Uid], ...] = (
@@ -213,9 +215,10 @@ class _Work:
 
     def _lesion(self, group: ForeignGroup) -> str | None:
         lesions = self.report.subjects_of(Scope.LESION)
-        known = next((s for s in lesions if group.tracking_uid and s.tracking_uid == group.tracking_uid), None)
-        # whoever measured a segment need not have kept its tracking UID
-        known = known or next((s for s in lesions if any(_same_segment(s, r) for r in group.segments)), None)
+        tracked = [s for s in lesions if group.tracking_uid and s.tracking_uid == group.tracking_uid]
+        measured = [s for s in lesions if any(on_segment(s, r) for r in group.segments)]
+        # two masks may share a tracking UID; and whoever measured a segment need not have kept it
+        known = next((s for s in (*(s for s in tracked if s in measured), *tracked, *measured)), None)
         if known is not None:
             return known.key
         finding = self.template.item(_FINDING)
@@ -239,7 +242,7 @@ class _Work:
         taken: set[tuple[str, str]] = set()
         for measurement in group.measurements:
             for item in self._asking(measurement):
-                quantity = _quantity(item, measurement)
+                quantity = quantity_of(item, measurement)
                 derivation = measurement.derivation.code if measurement.derivation else None
                 place = (item.key, derivation.value if derivation else "")
                 if derivation is not None and not derivation.same(_mean()):
@@ -254,15 +257,15 @@ class _Work:
                     status=Status.PROPOSED,
                     provenance=Provenance.MEASUREMENT_SR,
                     derivation=derivation,
-                    evidence=tuple(_references(measurement.evidence or group.evidence, drawn=one.edit)),
+                    evidence=tuple(references_of(measurement.evidence or group.evidence, drawn=one.edit)),
                 )
-                yield self._as_taken(answer, one, "measured in a viewer")
+                yield self._as_taken(answer, one, Came.MEASURED)
                 break
 
     def _findings(self, group: ForeignGroup, subject: str, one: Returned) -> Iterator[Answer]:
         coded: list[tuple[str, Code]] = []
         if group.finding is not None:
-            coded.append((_FINDING, _finding(group.finding.code, one)))
+            coded.append((_FINDING, finding_of(group.finding.code, one.verifier)))
         if group.sites:
             coded.append((_SITE, group.sites[0].site.code))
             if group.sites[0].laterality is not None:
@@ -281,7 +284,7 @@ class _Work:
                     status=Status.PROPOSED,
                     provenance=Provenance.MEASUREMENT_SR,
                 )
-                yield self._as_taken(answer, one, "stated in a viewer")
+                yield self._as_taken(answer, one, Came.STATED)
 
     def _evaluated(self, evaluation: Evaluation) -> Iterator[tuple[Item, Code]]:
         if isinstance(evaluation.value, str):
@@ -292,7 +295,7 @@ class _Work:
 
     # --- both --------------------------------------------------------------------------------------------------------------
 
-    def _as_taken(self, answer: Answer, one: Returned, how: str) -> Answer:
+    def _as_taken(self, answer: Answer, one: Returned, how: Came) -> Answer:
         """Return an answer with where it comes from: confirmed by whoever verified the SR, else proposed."""
         if one.verifier:
             return replace(
@@ -301,7 +304,7 @@ class _Work:
                 provenance=Provenance.RADIOLOGIST,
                 observer=one.verifier,
                 evidence=answer.evidence if one.report is None else (),
-                basis=how,
+                basis=how.value,
             )
         return replace(
             answer,
@@ -309,17 +312,19 @@ class _Work:
             provenance=Provenance.MEASUREMENT_SR,
             observer="",
             evidence=answer.evidence if one.report is None else (),
-            basis=how,
+            basis=how.value,
         )
 
     def _put(self, answers: list[Answer]) -> None:
-        """Put answers to one question in the place of what the facts said before."""
+        """Put answers to one question in the place of what was said before, unless that is a person's word and these are not."""
         first = answers[0]
         before = self.report.answers_of(first.item, first.subject)
-        if before and agree(answers, before) and answers[0].status is not Status.CONFIRMED:
+        told = self._told.setdefault((first.item, first.subject), [before] if before else [])
+        told.append(tuple(answers))
+        if rank(answers) < rank(before):
             return
-        if before and not agree(answers, before):
-            self.differences.append(difference(answers, before))
+        if before and agree(answers, before) and rank(answers) is Rank.PROPOSED:
+            return
         statistics = {_statistic(a) for a in answers}
         # another statistic of the same number stays, but not beside a value that says something else altogether
         kept = tuple(
@@ -331,6 +336,14 @@ class _Work:
         self.report = replace(self.report, answers=(*kept, *answers))
         self.fields += 1
 
+    def differences(self) -> Iterator[Difference]:
+        """Yield what was said and does not stand."""
+        for (item, subject), told in self._told.items():
+            stands = self.report.answers_of(item, subject)
+            for one in told:
+                if not agree(stands, one):
+                    yield difference(stands, one)
+
 
 def _statistic(answer: Answer) -> str:
     return answer.derivation.value if answer.derivation else ""
@@ -341,52 +354,8 @@ def _mean() -> Code:
     return load_codes()["deriv.mean"]
 
 
-def _same_segment(subject: Subject, reference: Reference) -> bool:
-    mine = subject.segment
-    return mine is not None and (mine.sop_instance_uid, mine.segment) == (reference.sop_instance_uid, reference.segment)
-
-
-def _quantity(item: Item, measurement: ForeignMeasurement) -> Quantity | None:
-    if measurement.value is None or item.unit is None or not measurement.value.is_finite():
-        return None
-    if (item.low is not None and measurement.value < item.low) or (
-        item.high is not None and measurement.value > item.high
-    ):
-        return None
-    return Quantity(number=measurement.value.quantize(Decimal(1).scaleb(-item.decimals), ROUND_HALF_UP), unit=item.unit)
-
-
-def _references(evidence: Iterable[Evidence], *, drawn: bool) -> Iterator[Reference]:
-    """Yield the images that something was measured on.
-
-    ``drawn``: with the line, since the next version of our measurements replaces the one it stands in. A line that stands in a
-    viewer's own report is not drawn a second time.
-    """
-    for one in evidence:
-        for image in one.images:
-            if image.segment is not None:
-                continue
-            line = one.graphic
-            points: tuple[tuple[float, float], ...] = ()
-            if drawn and line is not None and line.kind is GraphicType.POLYLINE and len(line.points) == _LINE_ENDS:
-                points = tuple((round(p[0], 2), round(p[1], 2)) for p in line.points if len(p) == _LINE_ENDS)
-            yield Reference(
-                sop_class_uid=image.sop_class_uid,
-                sop_instance_uid=image.sop_instance_uid,
-                series_instance_uid=image.series_instance_uid,
-                frames=image.frames,
-                points=points if len(points) == _LINE_ENDS else (),
-            )
-
-
 def verifier_of(foreign: ForeignReport) -> str:
     """Return who verified a report of somebody else (PN); empty where nobody did."""
     if foreign.verification is not Verification.VERIFIED:
         return ""
     return next((v.name for v in foreign.verifiers if v.name.strip()), "")
-
-
-def _finding(code: Code, one: Returned) -> Code:
-    """Return a finding as it may be proposed: before tissue diagnosis a tumour is a mass, unless a person has signed for more."""
-    neoplasm = code.scheme == "SCT" and code.value in _NEOPLASMS
-    return load_codes()["tum.mass"] if neoplasm and not one.verifier else code

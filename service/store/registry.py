@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from service.flow.carry import Difference
 from service.flow.lifecycle import Action, State, Transition
 from service.model.code import Code
+from service.model.measurement import Reference
 from service.model.prior import KnownLesion, PriorReport
 from service.model.report import (
     Answer,
@@ -69,6 +70,10 @@ class Entry:
     #: of what the facts alone say
     facts_hash: str = ""
     differences: tuple[Difference, ...] = ()
+    #: reports of others whose content is in it
+    taken_in: tuple[Reference, ...] = ()
+    #: what others saved into our series and it replaces, without its content
+    over: tuple[Reference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +138,7 @@ def register(
     session.flush()
     life.record(session, row.id, report.study_instance_uid, version, entry.transition)
     life.add_differences(session, row.id, entry.differences, at)
+    life.add_sources(session, row.id, taken_in=entry.taken_in, replaced=entry.over)
     _lesions(session, case_id, report)
     tracked = {s.key: s.tracking_uid for s in report.subjects}
     values = [_answer_row(row.id, a, n, v, tracked) for a in report.answers for n, v in enumerate(a.values)]

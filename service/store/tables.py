@@ -213,6 +213,22 @@ class DifferenceRow(Base):
     at: Mapped[dt.datetime]
 
 
+class SourceRow(Base):
+    """A structured report of others that a version goes over: its content is in it, or a person let it be replaced unread.
+
+    Kept here, since not every object of a version can name it: a page cannot.
+    """
+
+    __tablename__ = "report_source"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    report_id: Mapped[int] = mapped_column(ForeignKey("report.id"), index=True)
+    #: "taken_in" or "replaced"
+    use: Mapped[str] = mapped_column(String(16))
+    sop_class_uid: Mapped[str] = mapped_column(_UID)
+    sop_instance_uid: Mapped[str] = mapped_column(_UID)
+    series_instance_uid: Mapped[str] = mapped_column(_UID)
+
+
 class LesionRow(Base):
     """A lesion of a case, the same over time points."""
 

@@ -15,9 +15,9 @@ from service.flow.lifecycle import Action, State
 from service.flow.produce import Produced
 from service.measure.segments import measure_study
 from service.model.events import StudyEvent, StudyState
+from service.model.report import Status
 from service.model.study import Instance, Study
 from service.read.normalise import normalise
-from service.read.predecessors import predecessors
 from service.store import events, inbox, life, outbox, registry
 from service.store.inbox import StudyRecord
 from service.store.registry import ReportRecord
@@ -131,44 +131,60 @@ def _compose(services: Services, record: StudyRecord, *, by_hand: bool) -> str:
     )
     current = known.current
     new = _new(services, uid, produced)
-    if current is not None and not new and produced.facts_hash == current.facts_hash:
-        return _unchanged(services, known, decision, current)
-    if current is not None and current.state.is_signed:
-        return _signed(services, known, decision, current, produced)
-    if current is not None and not new and produced.content_hash == current.content_hash:
-        return _unchanged(services, known, decision, current, produced)
     # what was there before the first draft is a fact like any other
     action = Action.TAKE_IN if new and current is not None else Action.RECOMPOSE
+    if current is not None:
+        same_facts = not new and produced.facts_hash == current.facts_hash
+        if current.state.is_signed:
+            return _signed(services, known, decision, current, produced, same_facts=same_facts)
+        if same_facts or (not new and produced.content_hash == current.content_hash):
+            unread = bool(issuing.saved(services, known, produced).undecided(produced.included))
+            if not (unread and by_hand):
+                return _unchanged(services, known, decision, current, produced, unread=unread)
     after = lifecycle.step(known.state or State.DRAFT, action, by_hand=by_hand).to
+    if after is State.DRAFT and any(a.status is Status.CONFIRMED and a.observer for a in produced.report.answers):
+        # verified elsewhere: somebody has worked on it
+        after = State.IN_PROGRESS
     revision = Revision(action=action, after=after, takes_in=new)
     return issuing.issue(services, known, decision, produced, by_hand=by_hand, revision=revision)
 
 
 def _new(services: Services, uid: str, produced: Produced) -> bool:
-    """Say whether something came back that no version names yet."""
+    """Say whether something came back that no version goes over yet."""
     if not produced.included:
         return False
     with services.reading() as session:
-        contents = [outbox.content(session, r.id) for r in outbox.for_study(session, uid) if r.kind in making.KINDS]
-    named = {p.sop_instance_uid for part10 in contents for p in predecessors(part10)}
-    return any(r.sop_instance_uid not in named for r in produced.included)
+        gone_over = life.gone_over(session, uid)
+    return any(r.sop_instance_uid not in gone_over for r in produced.included)
 
 
 def _signed(
-    services: Services, known: Known, decision: triage.Decision, current: ReportRecord, produced: Produced
+    services: Services,
+    known: Known,
+    decision: triage.Decision,
+    current: ReportRecord,
+    produced: Produced,
+    *,
+    same_facts: bool,
 ) -> str:
-    """Leave a signed report as it is, keep what the facts say otherwise, and ask for a person.
+    """Leave a signed report as it is, keep what the facts say otherwise, and ask for a person where there is something to be asked.
 
     Raises
     ------
     Moved
         Another run has issued a version meanwhile.
     """
+    # nothing is taken into a signed report: what was saved over it waits for a person, whether it can be read or not
+    unread = bool(issuing.saved(services, known, produced).undecided())
+    if same_facts and not unread:
+        return _unchanged(services, known, decision, current, produced)
     with services.transaction() as session:
         if not issuing.unmoved(session, known):
             return "overtaken"
         _keep(services, session, known, current, produced)
     reason = f"version {current.version} is signed and does not change by itself: what arrived since is not in it"
+    if unread:
+        reason = f"somebody saved into the series of our reports, over signed version {current.version}: {issuing.way_out(known)}"
     return issuing.stands(services, known, decision, reason)
 
 
@@ -203,16 +219,26 @@ def _unchanged(
     known: Known,
     decision: triage.Decision,
     current: ReportRecord,
-    produced: Produced | None = None,
+    produced: Produced,
+    *,
+    unread: bool = False,
 ) -> str:
-    """Leave the version that stands; ``produced``: facts that are others now, and do not show in the report."""
+    """Leave the version that stands: the facts are what they were, or do not show in it.
+
+    ``unread``: somebody saved into our series what no version goes over, and nobody has decided about it.
+    """
     uid = known.record.study_instance_uid
     with services.transaction() as session:
         if not issuing.unmoved(session, known):
             return "overtaken"
-        if produced is not None:
-            registry.set_facts(session, current.id, produced.facts_hash)
-            _keep(services, session, known, current, produced)
+        registry.set_facts(session, current.id, produced.facts_hash)
+        _keep(services, session, known, current, produced)
+    if unread:
+        revision = Revision(action=Action.RECOMPOSE, after=current.state)
+        return issuing.unread(services, known, decision, revision)
+    with services.transaction() as session:
+        if not issuing.unmoved(session, known):
+            return "overtaken"
         rows = outbox.for_study(session, uid)
         issuing.tell_triage(services, session, uid, decision)
         events.append(session, uid, StudyEvent.REPORT_UNCHANGED, services.now(), version=current.version)

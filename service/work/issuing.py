@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.errors import GateError, LmsSrError, NotAllowed, StoreUnavailable
+from service.flow import carry, triage
 from service.flow import produce as making
-from service.flow import triage
-from service.flow.lifecycle import Action, Transition
+from service.flow.carry import Difference
+from service.flow.lifecycle import Action, State, Transition
 from service.flow.produce import Produced, Rendition
 from service.model.events import StudyEvent, StudyState
 from service.settings import Node
-from service.store import events, inbox, outbox, registry
+from service.store import events, inbox, life, outbox, registry
 from service.store.inbox import StudyRecord
 from service.store.outbox import OutboxRecord
 from service.store.registry import Entry
 from service.work import delivery, jobs
-from service.work.edits import edits_in, named_and_settled
+from service.work.edits import Saved, decided, edits_in
 from service.work.services import Services
 from service.work.versions import Known, Revision, Target, Version, render, replaced, with_notes
 from sr_templates.questions import completeness
@@ -65,23 +67,22 @@ def issue(
     if not study.patient.patient_id:
         reason = "the study has no Patient ID: correct it in the PACS and send the study again"
         raise GateError((reason, *_other_problems(produced, services)))
-    sender = services.sender(record.calling_ae)
-    nodes = delivery.destinations(services.settings, sender)
+    nodes = _nodes(services, known)
     if not nodes:
         reason = f"no node takes the report: [[nodes]] knows no port of the sender '{record.calling_ae}', and no node has reports = true"
         raise GateError((reason,))
     targets = tuple(_target(services, node) for node in nodes)
-    edits = edits_in(services, known.study, produced.options, nodes)
-    named, settled = named_and_settled(services, record.study_instance_uid, edits)
-    decided = named | {r.sop_instance_uid for r in produced.included}
-    if any(f.sop_instance_uid not in decided for members in edits.values() for f in members) and not by_hand:
+    there = saved(services, known, produced)
+    over = there.undecided(produced.included)
+    if over and not by_hand:
         return unread(services, known, decision, revision)
+    revision = replace(revision, over=over)
     for _ in range(MAX_ROUNDS):
         with services.reading() as session:
             rows = outbox.for_study(session, record.study_instance_uid)
             states = {v.id: v.state for v in registry.versions(session, record.study_instance_uid)}
-        older = replaced(produced, revision, rows, states, edits, settled)
-        made = render(services, known, produced, targets, rows, edits, older)
+        older = replaced(produced, revision, rows, states, there.edits, there.settled)
+        made = render(services, known, produced, targets, rows, there.edits, older)
         if revision.rejects:
             made = with_notes(produced, revision, rows, made, partial(_takes_notes, services))
         try:
@@ -95,6 +96,24 @@ def issue(
     raise StoreUnavailable("the outbox changed each time while the version was made")
 
 
+def _nodes(services: Services, known: Known) -> tuple[Node, ...]:
+    return delivery.destinations(services.settings, services.sender(known.record.calling_ae))
+
+
+def saved(services: Services, known: Known, produced: Produced) -> Saved:
+    """Return what others saved into the series of our reports, at the nodes and among what arrived, and what was decided about it."""
+    edits = edits_in(services, known.study, produced.options, _nodes(services, known))
+    return decided(services, known.record.study_instance_uid, edits)
+
+
+def way_out(known: Known) -> str:
+    """Return how a person lets a version replace what others saved into our series."""
+    uid = known.record.study_instance_uid
+    if known.state is not None and known.state.is_signed:
+        return f"'lms-sr report amend {uid}', or 'lms-sr report addendum {uid}', with --over-edits signs a version that replaces it"
+    return f"'lms-sr start {uid}' issues a version that replaces it"
+
+
 def unread(services: Services, known: Known, decision: triage.Decision, revision: Revision) -> str:
     """Issue nothing over what somebody saved into our series and what is not in the report.
 
@@ -105,17 +124,15 @@ def unread(services: Services, known: Known, decision: triage.Decision, revision
     Moved
         Another run was first.
     """
-    uid = known.record.study_instance_uid
     if revision.who:
+        signed = known.state is not None and known.state.is_signed
+        why = "'lms-sr report show' tells where it says something else" if signed else "send the study again"
         msg = (
-            "somebody saved into the series of our reports, and what was saved is not in the report (it has not arrived here yet, or "
-            f"cannot be read): send the study again, or let 'lms-sr start {uid}' issue a version that replaces it"
+            "somebody saved into the series of our reports, and what was saved is not in the report (it has not arrived here yet, cannot "
+            f"be read, or came after the signature): {why}, or: {way_out(known)}"
         )
         raise NotAllowed(msg)
-    reason = (
-        "somebody saved into the series of our reports: nothing is issued over it by itself; "
-        f"'lms-sr start {uid}' issues a version that replaces it"
-    )
+    reason = f"somebody saved into the series of our reports: nothing is issued over it by itself; {way_out(known)}"
     return stands(services, known, decision, reason)
 
 
@@ -196,6 +213,8 @@ def _commit(
         if revision.action in _MADE:
             tell_triage(services, session, uid, decision)
         counted = completeness(produced.report, produced.template, services.settings.clinical)
+        # a person's step asks no facts: where they differed from what still stands, they do
+        kept = () if revision.action in _MADE else _still_different(session, known, produced, revision)
         entry = Entry(
             transition=Transition(
                 action=revision.action,
@@ -207,7 +226,9 @@ def _commit(
             ),
             signature=produced.signature,
             facts_hash=produced.facts_hash,
-            differences=produced.differences,
+            differences=(*produced.differences, *kept),
+            taken_in=produced.included,
+            over=revision.over,
         )
         report_id = registry.register(
             session, produced.study, produced.report, counted, version=made.number, at=now, entry=entry
@@ -241,7 +262,7 @@ def _commit(
         for older in outbox.supersede(session, uid, made.number):
             events.append(session, uid, StudyEvent.SUPERSEDED, now, kind=older.kind, version=older.version)
         has_lines = any(r.kind == "companion" for _, renditions in made.renditions for r in renditions)
-        if revision.action in _MADE:
+        if revision.action in _MADE or revision.over:
             inbox.set_flag(session, uid, "")
         if reason := left_over(rows, made.number, has_lines=has_lines):
             flag(services, session, uid, reason)
@@ -252,6 +273,13 @@ def _commit(
             inbox.set_state(session, uid, StudyState.COMPOSED)
         inbox.clear_crashes(session, uid)
     return f"version {made.number}"
+
+
+def _still_different(session: Session, known: Known, produced: Produced, revision: Revision) -> tuple[Difference, ...]:
+    """Return where facts differed from the version before, as far as the new one says the same."""
+    if known.newest is None or revision.after is State.WITHDRAWN:
+        return ()
+    return carry.still(life.differences(session, known.newest.id), produced.report)
 
 
 def _same(now: tuple[OutboxRecord, ...], before: tuple[OutboxRecord, ...]) -> bool:

@@ -23,11 +23,10 @@ from service.flow.produce import Produced
 from service.model.prior import PriorReport
 from service.model.report import Report
 from service.model.report_json import content_hash
-from service.model.signing import EVIDENCE, Person, Signature
+from service.model.signing import Person, Signature
 from service.read.normalise import normalise
-from service.read.predecessors import predecessors
 from service.sr import words
-from service.store import inbox, outbox, registry
+from service.store import inbox, life, outbox, registry
 from service.store.registry import ReportRecord
 from service.work import issuing
 from service.work.services import Services
@@ -108,35 +107,51 @@ def sign(services: Services, study: str, person: Person) -> str:
     NotAllowed
         Something is open, only proposed or contradictory: the message lists all of it. Or the report is signed, or withdrawn.
     """
-    return _revise(
-        services, study, Action.SIGN, person, "", lambda s, _: signing.observed(s.report, s.template, person)
-    )
+    return _revise(services, study, Action.SIGN, person, "", lambda s, _: s.report)
 
 
-def amend(services: Services, study: str, given: tuple[Given, ...], person: Person, reason: str) -> str:
+def amend(
+    services: Services,
+    study: str,
+    given: tuple[Given, ...],
+    person: Person,
+    reason: str,
+    *,
+    over_edits: bool = False,
+) -> str:
     """Change answers of a signed report, for a reason, and sign the new version in the same step.
+
+    ``over_edits``: the version replaces what others saved into the series of our reports since.
 
     Raises
     ------
     NotAllowed
-        As `sign`; or the report is not signed, no reason is given, or nothing would change.
+        As `sign`; or the report is not signed, no reason is given, nothing would change, or others saved something and it is not replaced.
     AnswerError
         As `answer`.
     """
+    return _revise(
+        services,
+        study,
+        Action.AMEND,
+        person,
+        reason,
+        lambda s, _: _answered(services, s, given, person),
+        over_edits=over_edits,
+    )
 
-    def change(standing: Standing, _: dt.datetime) -> Report:
-        return signing.observed(_answered(services, standing, given, person), standing.template, person)
 
-    return _revise(services, study, Action.AMEND, person, reason, change)
-
-
-def addendum(services: Services, study: str, text: str, person: Person, reason: str) -> str:
+def addendum(
+    services: Services, study: str, text: str, person: Person, reason: str, *, over_edits: bool = False
+) -> str:
     """Add a text to a signed report whose answers stay as they are, and sign the new version in the same step.
+
+    ``over_edits``: as in `amend`.
 
     Raises
     ------
     NotAllowed
-        The report is not signed, or no reason is given.
+        The report is not signed, no reason is given, or others saved something and it is not replaced.
     AnswerError
         The text is empty or too long.
     """
@@ -144,10 +159,9 @@ def addendum(services: Services, study: str, text: str, person: Person, reason: 
 
     def change(standing: Standing, at: dt.datetime) -> Report:
         day = f"{at.astimezone(zone):%Y-%m-%d}"
-        added = signing.added(standing.report, standing.template, text, person=person, day=day)
-        return signing.observed(added, standing.template, person)
+        return signing.added(standing.report, standing.template, text, person=person, day=day)
 
-    return _revise(services, study, Action.ADDEND, person, reason, change)
+    return _revise(services, study, Action.ADDEND, person, reason, change, over_edits=over_edits)
 
 
 def withdraw(services: Services, study: str, person: Person, reason: str) -> str:
@@ -180,11 +194,20 @@ def _answered(services: Services, standing: Standing, given: tuple[Given, ...], 
     return derive(changed, standing.template, services.settings.clinical, prior=standing.prior)
 
 
-def _revise(services: Services, study: str, action: Action, person: Person, reason: str, change: _Change) -> str:
+def _revise(
+    services: Services,
+    study: str,
+    action: Action,
+    person: Person,
+    reason: str,
+    change: _Change,
+    *,
+    over_edits: bool = False,
+) -> str:
     """Take one step, and begin anew where somebody else was first."""
     for _ in range(issuing.MAX_ROUNDS):
         try:
-            outcome = _once(services, study, action, person, reason, change)
+            outcome = _once(services, study, action, person, reason, change, over_edits=over_edits)
         except issuing.Moved:
             _log.warning("revise_met_another", extra={"ids": {"study": study}})
             continue
@@ -194,7 +217,16 @@ def _revise(services: Services, study: str, action: Action, person: Person, reas
     raise StoreUnavailable(msg)
 
 
-def _once(services: Services, study: str, action: Action, person: Person, reason: str, change: _Change) -> str:
+def _once(
+    services: Services,
+    study: str,
+    action: Action,
+    person: Person,
+    reason: str,
+    change: _Change,
+    *,
+    over_edits: bool,
+) -> str:
     stands = standing(services, study)
     step = lifecycle.step(stands.state, action)
     lifecycle.must_name(step, person=person.name, reason=reason)
@@ -203,6 +235,9 @@ def _once(services: Services, study: str, action: Action, person: Person, reason
     if Need.CHANGE in step.needs and content_hash(report) == stands.record.content_hash:
         msg = "that is what the report says already: nothing was changed, and no version was made"
         raise NotAllowed(msg)
+    if step.to.is_signed:
+        # after the comparison: another signer alone is no change
+        report = signing.observed(report, stands.template, person)
     signature = _signature(step, stands, report, person, services, now)
     produced = _produced(services, stands, report, step, signature)
     revision = Revision(
@@ -214,7 +249,7 @@ def _once(services: Services, study: str, action: Action, person: Person, reason
     )
     decision = triage.Decision(report=True, rule="by hand", reason=action.value, template=report.template)
     # a withdrawn report goes over whatever was saved there
-    by_hand = step.to is State.WITHDRAWN
+    by_hand = over_edits or step.to is State.WITHDRAWN
     outcome = issuing.issue(services, stands.known, decision, produced, by_hand=by_hand, revision=revision)
     _log.info("revised", extra={"ids": {"study": study, "action": action.value, "outcome": outcome}})
     return outcome
@@ -242,10 +277,6 @@ def _produced(
     if step.to is State.WITHDRAWN:
         return replace(produced, facts_hash=stands.record.facts_hash)
     with services.reading() as session:
-        rows = [
-            r for r in outbox.for_study(session, stands.record.study_instance_uid) if r.version == stands.record.version
-        ]
-        contents = [outbox.content(session, r.id) for r in rows if r.kind == "report"]
-    # what the version before had taken in is in this one, too
-    included = {p.sop_instance_uid: p for part10 in contents for p in predecessors(part10) if p.purpose == EVIDENCE}
-    return replace(produced, facts_hash=stands.record.facts_hash, included=tuple(included[u] for u in sorted(included)))
+        # what the version before had taken in is in this one, too
+        included = life.taken_in(session, stands.record.id)
+    return replace(produced, facts_hash=stands.record.facts_hash, included=included)

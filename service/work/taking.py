@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service.errors import InputError
 from service.flow import produce as making
+from service.flow.lifecycle import State
 from service.flow.produce import Kind, Options
 from service.flow.taking import Returned, of_foreign
 from service.model.report import Report
 from service.model.study import Instance, Study
 from service.read.returned import SR_CLASSES, read_foreign
 from service.sr.returned import read_edited
-from service.store import registry
+from service.store import life, registry
 from service.store.spool import Spool
 from service.work.services import Services
 from sr_templates import Template, load_template
@@ -27,6 +29,9 @@ MAX_BYTES = 32 * 2**20
 
 def returned(services: Services, study: Study, options: Options) -> tuple[Returned, ...]:
     """Return everything in ``study`` that can be taken in; what cannot be read is logged, and left where it is.
+
+    Of what went into a report that was withdrawn since: edits of its documents were withdrawn with it, and reports of others are proposed
+    at most, whoever verified them.
 
     Parameters
     ----------
@@ -45,13 +50,37 @@ def returned(services: Services, study: Study, options: Options) -> tuple[Return
     if not found:
         return ()
     template = load_template(options.template)
-    versions = _versions(services, study.study_instance_uid)
-    return tuple(_read(services.spool, found, series, template, versions))
-
-
-def _versions(services: Services, study_instance_uid: str) -> Mapping[int, Report]:
     with services.reading() as session:
-        return {v.version: registry.read_content(session, v.id) for v in registry.versions(session, study_instance_uid)}
+        records = registry.versions(session, study.study_instance_uid)
+        versions = {v.version: registry.read_content(session, v.id) for v in records}
+        last = next((v for v in reversed(records) if v.state is State.WITHDRAWN), None)
+        gone_over = life.gone_over(session, study.study_instance_uid, up_to=last.id) if last else frozenset()
+    withdrawn = _Withdrawn(version=last.version, gone_over=gone_over) if last else None
+    return tuple(
+        kept
+        for one in _read(services.spool, found, series, template, versions)
+        if (kept := _since(one, withdrawn)) is not None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Withdrawn:
+    """The last version that took a report out of use."""
+
+    version: int
+    #: SOP Instance UIDs of the reports of others that versions up to it took in or replaced
+    gone_over: frozenset[str]
+
+
+def _since(one: Returned, withdrawn: _Withdrawn | None) -> Returned | None:
+    """Return what an SR still says after the report was withdrawn; None: nothing."""
+    if withdrawn is None:
+        return one
+    before = one.reference.sop_instance_uid in withdrawn.gone_over
+    # a viewer counts on from the version that it edited
+    if one.edit and (before or (one.number is not None and one.number <= withdrawn.version)):
+        return None
+    return replace(one, verifier="") if before else one
 
 
 def _read(

@@ -68,6 +68,8 @@ class Revision:
     takes_in: bool = False
     #: names every document of ours that the new version takes out of use
     rejects: bool = False
+    #: what others saved into our series and it replaces, without its content
+    over: tuple[Reference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

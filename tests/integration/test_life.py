@@ -335,6 +335,37 @@ class TestAfterSigning:
         with pytest.raises(NotAllowed, match="Growth pattern: open"):
             revising.amend(signed.services, STUDY, (Given(item="gp", what=What.CLEAR),), WHO, "taken back")
 
+    def test_another_signer_alone_is_no_change(self, signed):
+        with pytest.raises(NotAllowed, match="says already"):
+            revising.amend(signed.services, STUDY, (parse_text("gp=gp.extra"),), OTHER, "second reading")
+
+    def test_why_it_is_amended_is_not_why_an_answer_is_so(self, signed):
+        given = (parse_text("gp=gp.mixed", reason="thrombus enhances"),)
+        revising.amend(signed.services, STUDY, given, WHO, "second reading")
+        by_item = {a.item: a for a in content(signed).answers}
+        assert by_item["gp"].reason == "thrombus enhances"
+        with signed.services.reading() as session:
+            assert life.history(session, STUDY)[-1].transition.why == "second reading"
+
+    def test_over_what_was_saved_since_it_is_signed_only_on_demand(self, signed):
+        signed.pacs.put(edit_of(signed.pacs.reports[-1]))
+        given = (parse_text("gp=gp.mixed"),)
+        with pytest.raises(NotAllowed, match="--over-edits"):
+            revising.amend(signed.services, STUDY, given, WHO, "second reading")
+        with pytest.raises(NotAllowed, match="--over-edits"):
+            revising.addendum(signed.services, STUDY, "Seen at the board.", WHO, "board")
+        revising.amend(signed.services, STUDY, given, WHO, "second reading", over_edits=True)
+        signed.run()
+        assert len(purposes(signed.pacs.reports[-1])) == 2
+        # decided once
+        revising.addendum(signed.services, STUDY, "Seen at the board.", WHO, "board")
+
+    def test_what_is_saved_over_a_signed_report_is_flagged_with_the_way_out(self, signed):
+        signed.pacs.put(edit_of(signed.pacs.reports[-1]))
+        assert later(signed, image(2))[-1] == "flagged"
+        assert f"'lms-sr report amend {STUDY}'" in signed.study().flag
+        assert "--over-edits" in signed.study().flag
+
     def test_only_a_signed_report_is_amended(self, answered):
         with pytest.raises(NotAllowed, match="not signed yet"):
             revising.amend(answered.services, STUDY, (parse_text("gp=gp.mixed"),), WHO, "why")
@@ -441,6 +472,21 @@ class TestWithdrawing:
         last, fresh = signed.pacs.reports[-2:]
         assert purposes(fresh) == {str(last.SOPInstanceUID): "121360"}
 
+    def test_what_was_withdrawn_does_not_come_back_with_an_edit_of_it(self, answered):
+        edit = dcmread(io.BytesIO(edit_of(answered.pacs.reports[-1])))
+        _set_number(edit, "103339001", "121.4")
+        edit.VerificationFlag = "VERIFIED"
+        observer = Dataset()
+        observer.VerifyingObserverName = "Poe^Ann"
+        edit.VerifyingObserverSequence = [observer]
+        later(answered, as_data_set(as_file(edit)))
+        revising.withdraw(answered.services, STUDY, WHO, "wrong patient")
+        answered.run()
+        completing.start_by_hand(answered.services, STUDY)
+        answered.run()
+        assert newest(answered).state is State.DRAFT
+        assert not [a for a in content(answered).answers if a.status is Status.CONFIRMED]
+
     def test_a_note_outlives_a_newer_version(self, signed):
         signed.pacs.accepts = {COMPREHENSIVE_SR, KOS}
         revising.withdraw(signed.services, STUDY, WHO, "wrong patient")
@@ -484,6 +530,29 @@ class TestComingBack:
         assert any(d.item == "sz.long_axis" and "121.4" in d.found for d in differences(answered))
         assert int(answered.pacs.reports[-1].InstanceNumber) == 4
         assert purposes(answered.pacs.reports[-1])[str(edit.SOPInstanceUID)] == "121360"
+
+    def test_where_facts_differ_is_known_to_the_versions_of_a_person_too(self, answered):
+        edit = dcmread(io.BytesIO(edit_of(answered.pacs.reports[-1])))
+        _set_number(edit, "103339001", "121.4")
+        later(answered, as_data_set(as_file(edit)))
+        told = [d for d in differences(answered) if d.item == "sz.long_axis"]
+        assert told
+        give(answered, "mar=mar.lobulated")
+        assert [d for d in differences(answered) if d.item == "sz.long_axis"] == told
+        # the radiologist decides: what is answered anew differs from nothing any more
+        give(answered, "sz.long_axis=121.4")
+        assert not [d for d in differences(answered) if d.item == "sz.long_axis"]
+
+    def test_an_edit_that_cannot_be_read_is_flagged_at_once(self, draft):
+        edit = dcmread(io.BytesIO(edit_of(draft.pacs.reports[0], number=7)))
+        del edit.ContentSequence
+        draft.pacs.put(as_file(edit))
+        later(draft, as_data_set(as_file(edit)))
+        assert draft.versions() == [1]
+        assert f"'lms-sr start {STUDY}' issues a version that replaces it" in draft.study().flag
+        completing.start_by_hand(draft.services, STUDY)
+        assert draft.run()[-2:] == ["version 8", "sent"]
+        assert draft.study().flag == ""
 
     def test_an_edit_of_a_draft_counts_as_measured_until_somebody_verifies_it(self, world, template):
         uid = sts_uid()

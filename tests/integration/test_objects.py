@@ -8,9 +8,9 @@ from pydicom import dcmread
 
 from service.flow.produce import BASIC_TEXT_SR, CLASS_NAMES, COMPREHENSIVE_SR, ENCAPSULATED_PDF, EXTRAS
 from service.store.outbox import OutboxState
-from service.work import sending
+from service.work import completing, sending
 from tests.integration.test_composing import STS_FILES
-from tests.integration.world import STUDY, World, images, node, text_of
+from tests.integration.world import STUDY, World, as_data_set, as_file, edit_of, images, node, text_of
 
 ALL = set(CLASS_NAMES)
 EVERYTHING = ("measurements", *EXTRAS)
@@ -111,6 +111,24 @@ class TestInstead:
         (row,) = world.rows()
         assert (row.kind, row.sop_class_uid) == ("report", ENCAPSULATED_PDF)
         assert world.run() == ["sent"]
+
+    def test_a_page_goes_over_what_was_taken_in_once(self, world):
+        """A page names no predecessors: which reports of others are in it is known to the registry."""
+        world.composed(*STS_FILES, called="LMS_ALWAYS")
+        world.run()
+        lines = next(r for r in world.pacs.reports if int(r.SeriesNumber) == 9902)
+        world.pacs.accepts = {ENCAPSULATED_PDF}
+        foreign = dcmread(io.BytesIO(edit_of(lines)))
+        foreign.SeriesInstanceUID = "1.2.3.4.5"
+        world.arrive(as_data_set(as_file(foreign)), called="LMS_ALWAYS")
+        world.run(900)
+        versions = world.versions(STS)
+        for _ in range(2):
+            world.arrive(as_data_set(as_file(foreign)), called="LMS_ALWAYS")
+            world.run(900)
+            completing.start_by_hand(world.services, STS)
+            world.run(900)
+        assert world.versions(STS) == versions
 
     def test_once_it_takes_reports_the_page_is_no_predecessor(self, world):
         world.pacs.accepts = {ENCAPSULATED_PDF}

@@ -311,6 +311,36 @@ def test_a_reason_is_kept_and_not_endless(template: Template) -> None:
     assert "500 are the most" in refused(template, "gp=gp.mixed", reason="x" * 501)
 
 
+def test_a_reason_is_added_to_what_is_confirmed(template: Template) -> None:
+    before = give(template, report(template), "sz.long_axis=118")
+    given = [Given(item="sz.long_axis", what=What.CONFIRM, reason=" arterial   phase ")]
+    found = apply(before, given, template=template, study=STUDY, who="Poe^Ann")
+    answer = only(found, "sz.long_axis")
+    assert (answer.values, answer.reason, answer.observer) == ((mm("118.0"),), "arterial phase", "Poe^Ann")
+    again = [Given(item="sz.long_axis", what=What.CONFIRM)]
+    assert apply(found, again, template=template, study=STUDY, who=WHO) == found
+
+
+def test_what_somebody_verified_elsewhere_becomes_a_statement_of_who_gives_a_reason(template: Template) -> None:
+    taken = Answer(
+        item="sz.long_axis",
+        subject="LMS-T1",
+        values=(mm("118.0"),),
+        status=Status.CONFIRMED,
+        provenance=Provenance.RADIOLOGIST,
+        observer="Poe^Ann",
+        basis="measured in a viewer",
+    )
+    given = [Given(item="sz.long_axis", what=What.CONFIRM, reason="measured again")]
+    answer = only(apply(report(template, taken), given, template=template, study=STUDY, who=WHO), "sz.long_axis")
+    assert (answer.observer, answer.basis) == (WHO, "")
+
+
+@pytest.mark.parametrize("text", ["tid.finding_site#node@*=ln.aortic", "dd@*=dd.ddlps"])
+def test_a_row_that_is_to_be_named_has_a_name(template: Template, text: str) -> None:
+    assert "'*' names none" in refused(template, text)
+
+
 # --- subjects ------------------------------------------------------------------------------------------------------------
 
 

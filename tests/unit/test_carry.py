@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from service.flow.carry import Difference, carry
+from service.flow.carry import Difference, Rank, carry, rank, still
 from service.model.code import Code
+from service.model.measurement import Reference
 from service.model.report import Answer, Provenance, Quantity, Report, Scope, Status, Subject, Uid
 from sr_templates import Template, load_codes
 from tests import builders as b
@@ -177,3 +178,93 @@ def test_carrying_twice_is_carrying_once(template: Template) -> None:
     fresh = report(template, (replace(ONE, tracking_uid="2.25.77"), SERIES), answer("sz.long_axis", mm("1.0")))
     once = carry(fresh, before, template).report
     assert carry(fresh, once, template).report == once
+
+
+# --- what has one tracking UID, and what is said by being named ------------------------------------------------------------
+
+
+def on(subject: Subject, number: int) -> Subject:
+    segment = Reference(
+        sop_class_uid=b.SEGMENTATION, sop_instance_uid="1.7.1", series_instance_uid="1.7", segment=number
+    )
+    return replace(subject, segment=segment)
+
+
+def test_two_masks_with_one_tracking_uid_are_told_apart_by_their_segments(template: Template) -> None:
+    one, two = on(ONE, 1), on(replace(TWO, tracking_uid=ONE.tracking_uid), 2)
+    before = report(template, (one, two), said("gp", CODES["gp.mixed"]), said("gp", CODES["gp.intra"], "LMS-T2"))
+    # found in another order this time
+    swapped = (replace(two, key="LMS-T1"), replace(one, key="LMS-T2"))
+    fresh = report(
+        template,
+        swapped,
+        answer("sz.long_axis", mm("20.0"), "LMS-T1"),
+        answer("sz.long_axis", mm("110.0"), "LMS-T2"),
+    )
+    found = carry(fresh, before, template).report
+    assert [(s.key, s.segment.segment) for s in found.subjects if s.segment] == [("LMS-T1", 1), ("LMS-T2", 2)]
+    assert found.answers_of("sz.long_axis", "LMS-T1")[0].values == (mm("110.0"),)
+    assert found.answers_of("sz.long_axis", "LMS-T2")[0].values == (mm("20.0"),)
+    assert found.answers_of("gp", "LMS-T2")[0].values == (CODES["gp.intra"],)
+
+
+def test_two_masks_with_one_tracking_uid_stay_two_without_their_segments(template: Template) -> None:
+    twin = replace(TWO, tracking_uid=ONE.tracking_uid)
+    before = report(template, (ONE, twin), said("gp", CODES["gp.mixed"]), said("gp", CODES["gp.intra"], "LMS-T2"))
+    fresh = report(template, (ONE, twin), answer("sz.long_axis", mm("20.0"), "LMS-T2"))
+    found = carry(fresh, before, template).report
+    assert [s.key for s in found.subjects] == ["LMS-T1", "LMS-T2"]
+    assert found.answers_of("gp", "LMS-T1")[0].values == (CODES["gp.mixed"],)
+    assert found.answers_of("sz.long_axis", "LMS-T2")
+
+
+def test_a_node_at_its_station_and_a_candidate_stay_without_an_answer(template: Template) -> None:
+    node = Subject(
+        key="LMS-LN1", scope=Scope.NODE, tracking_id="LMS-LN1", tracking_uid="2.25.8", structure=CODES["ln.aortic"]
+    )
+    candidate = Subject(
+        key="dd.ddlps",
+        scope=Scope.CANDIDATE,
+        tracking_id=CODES["dd.ddlps"].meaning,
+        tracking_uid="",
+        structure=CODES["dd.ddlps"],
+    )
+    before = report(template, (ONE, node, candidate))
+    assert carry(report(template, (ONE,)), before, template).report.subjects == (ONE, node, candidate)
+
+
+# --- whose word stands ---------------------------------------------------------------------------------------------------
+
+
+def taken(value: str, who: str) -> Answer:
+    return replace(said("sz.long_axis", mm(value)), observer=who, basis="measured in a viewer")
+
+
+def test_what_was_verified_elsewhere_gives_way_to_what_is_verified_now_and_not_to_a_proposal(
+    template: Template,
+) -> None:
+    before = report(template, (ONE,), taken("100.0", "Poe^Ann"))
+    later = report(template, (ONE,), taken("104.0", "Roe^Jane"))
+    assert carry(later, before, template).report.answers == later.answers
+    proposal = report(template, (ONE,), answer("sz.long_axis", mm("104.0")))
+    assert carry(proposal, before, template).report.answers == before.answers
+    ours = report(template, (ONE,), said("sz.long_axis", mm("99.0")))
+    assert carry(later, ours, template).report.answers == ours.answers
+
+
+def test_ranks(template: Template) -> None:
+    assert rank(()) is Rank.PROPOSED
+    assert rank((answer("sz.long_axis", mm("1.0")),)) is Rank.PROPOSED
+    assert rank((taken("1.0", "Poe^Ann"),)) is Rank.VERIFIED
+    assert rank((said("sz.long_axis", mm("1.0")),)) is Rank.CONFIRMED
+
+
+def test_what_was_told_of_the_facts_is_held_against_what_stands(template: Template) -> None:
+    told = Difference(item="sz.long_axis", subject="LMS-T1", stands="104.0 mm", found="100.0 mm", source="a viewer")
+    fresh = report(template, (ONE,), answer("sz.long_axis", mm("104.0")))
+    before = report(template, (ONE,), said("sz.long_axis", mm("100.0")))
+    found = carry(fresh, before, template, [told])
+    # what was found there is what the radiologist says: that is no difference any more, what the viewer says now is one
+    assert [(d.stands, d.found) for d in found.differences] == [("100.0 mm", "104.0 mm")]
+    assert still([told], fresh) == (told,)
+    assert still([told], before) == ()

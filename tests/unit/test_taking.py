@@ -215,6 +215,32 @@ def test_of_several_statistics_the_mean_is_taken_and_our_others_stay(template: T
     assert {(a.derivation, str(a.values[0].number)) for a in found.answers} == {(mean, "44"), (spread, "8")}  # type: ignore[union-attr] - quantities
 
 
+def test_a_later_report_that_nobody_verified_leaves_what_somebody_verified(template: Template) -> None:
+    verified = returned(group(measured("90")), uid="1.5.1", written="20260101120000", verifier="Poe^Ann")
+    later = returned(group(measured("95")), uid="1.5.2", written="20260101130000")
+    found = take(report(template), [verified, later], template)
+    (answer,) = found.report.answers_of("sz.long_axis", "LMS-T1")
+    assert (answer.values, answer.status, answer.observer) == ((mm("90.0"),), Status.CONFIRMED, "Poe^Ann")
+    assert [(d.stands, d.found) for d in found.differences] == [("90.0 mm", "95.0 mm")]
+    # and what somebody verified later stands over both
+    last = returned(group(measured("97")), uid="1.5.3", written="20260101140000", verifier="Roe^Jane")
+    (answer,) = take(report(template), [verified, later, last], template).report.answers_of("sz.long_axis", "LMS-T1")
+    assert (answer.values, answer.observer) == ((mm("97.0"),), "Roe^Jane")
+
+
+def test_of_two_masks_with_one_tracking_uid_the_measured_one_is_meant(template: Template) -> None:
+    first = Reference(sop_class_uid=b.SEGMENTATION, sop_instance_uid="1.7.1", series_instance_uid="1.7", segment=1)
+    second = replace(first, segment=2)
+    twins = (
+        replace(ONE, segment=first),
+        replace(ONE, key="LMS-T2", tracking_id="LMS-T2", segment=second),
+    )
+    there = group(measured("104"), segments=(second,))
+    found = take(report(template, subjects=twins), [returned(there)], template).report
+    assert found.answers_of("sz.long_axis", "LMS-T2")
+    assert not found.answers_of("sz.long_axis", "LMS-T1")
+
+
 # --- edits of our report -------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""The life of a report: its state and who signed it, the steps that it took, where facts differ from it, and who answered why."""
+"""The life of a report: its state and who signed it, its steps, where facts differ from it, what it goes over, who answered why."""
 
 from __future__ import annotations
 
@@ -76,10 +76,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_report_difference")),
     )
     op.create_index(op.f("ix_report_difference_report_id"), "report_difference", ["report_id"], unique=False)
+    op.create_table(
+        "report_source",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("report_id", sa.Integer(), nullable=False),
+        sa.Column("use", sa.String(length=16), nullable=False),
+        sa.Column("sop_class_uid", sa.String(length=64), nullable=False),
+        sa.Column("sop_instance_uid", sa.String(length=64), nullable=False),
+        sa.Column("series_instance_uid", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["report_id"], ["report.id"], name=op.f("fk_report_source_report_id_report")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_report_source")),
+    )
+    op.create_index(op.f("ix_report_source_report_id"), "report_source", ["report_id"], unique=False)
 
 
 def downgrade() -> None:
     """Take back."""
+    op.drop_index(op.f("ix_report_source_report_id"), table_name="report_source")
+    op.drop_table("report_source")
     op.drop_index(op.f("ix_report_difference_report_id"), table_name="report_difference")
     op.drop_table("report_difference")
     op.drop_index(op.f("ix_report_transition_study_instance_uid"), table_name="report_transition")
