@@ -55,8 +55,8 @@ _CLASSES: Mapping[str, str] = MappingProxyType(
         "presentation": GRAYSCALE_SOFTCOPY_PRESENTATION_STATE,
     }
 )
-#: series description, and how far behind the report's Series Number the series stands
-_SERIES: Mapping[str, tuple[str, int]] = MappingProxyType(
+#: kind → Series Description, and how far its Series Number stands behind that of the report
+SERIES: Mapping[str, tuple[str, int]] = MappingProxyType(
     {
         "pdf": ("LMS report, page", 2),
         "key-image": ("LMS key images", 3),
@@ -282,7 +282,7 @@ class _Maker:
 
     def _envelope(self, kind: Kind, part: str) -> Envelope:
         options, study_uid = self._produced.options, self._produced.study.study_instance_uid
-        description, behind = _SERIES[kind]
+        description, behind = SERIES[kind]
         identity = (kind, options.installation, study_uid, options.template, str(self._version), part)
         return Envelope(
             sop_class_uid=_CLASSES[kind],

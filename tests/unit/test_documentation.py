@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from service import __version__, errors
 from service.cli import app
+from service.flow import objects
 from service.model import uids
 from service.model.events import StudyEvent, StudyState
 from service.settings import Node, Settings
@@ -146,7 +147,14 @@ def test_the_conformance_statement_is_about_this_implementation() -> None:
     assert f"| {local.port} " in page
     assert f"| {local.max_associations} " in page
     reports = Settings().reports
-    assert f"Series Number {reports.series_number} and {reports.companion_series_number}" in page
+    numbers = {int(n) for n in re.findall(r"\| (99\d\d) \|$", page, re.MULTILINE)}
+    beside = {reports.series_number + behind for _, behind in objects.SERIES.values()}
+    assert numbers == {
+        reports.series_number,
+        reports.companion_series_number,
+        reports.rejection_series_number,
+        *beside,
+    }
 
 
 def test_one_version_everywhere() -> None:
