@@ -8,12 +8,12 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from service.model.code import Code
-from service.model.report import Answer, Quantity, Report, Scope
+from service.model.report import Answer, Provenance, Quantity, Report, Scope, Status
 from service.settings import Clinical
 from sr_templates.codes import load_codes
 from sr_templates.language.conditions import All, Condition, Not, Operator, Some, Test
 from sr_templates.language.loader import NOT_EVALUATED
-from sr_templates.language.values import Template
+from sr_templates.language.values import Fill, Item, Template
 
 DEFAULTS = Clinical()
 
@@ -77,15 +77,33 @@ def _test(test: Test, report: Report, template: Template, subject: str, clinical
 
 
 def about(report: Report, template: Template, item: str, subject: str, *, row: bool = False) -> tuple[Answer, ...]:
-    """Return the answers that a test of ``item`` looks at, asked about ``subject`` (`holds` says which those are)."""
+    """Return the answers that a test of ``item`` looks at, asked about ``subject`` (`holds` says which those are).
+
+    The item that names the rows of a matrix has no answers: what stands for them are the structures of the subjects, not confirmed by
+    anybody and in no report.
+    """
     asked = template.item(item)
     if asked is None or asked.scope is Scope.REPORT:
         return report.answers_of(item)
     of_subject = report.subject(subject)
     scope = of_subject.scope if of_subject else _scope_of_row(template, subject)
-    if row or scope is asked.scope:
+    one = row or scope is asked.scope
+    if asked.fill is Fill.ROW:
+        return _structures(report, template, asked, subject if one else "")
+    if one:
         return report.answers_of(item, subject)
     return tuple(a for a in report.answers if a.item == item)
+
+
+def _structures(report: Report, template: Template, item: Item, subject: str) -> tuple[Answer, ...]:
+    """Return the structure of a subject, or of every subject, as answers to the item that names the rows."""
+    matrix = template.matrix(item.scope)
+    found = {r.key: r.structure for r in (matrix.rows if matrix else ()) if r.key == subject}
+    found |= {s.key: s.structure for s in report.subjects_of(item.scope) if s.structure and subject in {"", s.key}}
+    return tuple(
+        Answer(item=item.key, subject=k, values=(v,), status=Status.AUTOMATIC, provenance=Provenance.RULE)
+        for k, v in found.items()
+    )
 
 
 def _scope_of_row(template: Template, key: str) -> Scope | None:

@@ -8,10 +8,10 @@ from types import MappingProxyType
 
 from service.flow import recist
 from service.flow.derivations import earlier, response, sizes, staging
-from service.flow.derivations.asked import Look
+from service.flow.derivations.asked import Look, key_in
 from service.flow.derive import derived_value
 from service.model.code import Code
-from service.model.report import Answer, Provenance, Quantity, Scope, Status, Value
+from service.model.report import Answer, Provenance, Quantity, Report, Scope, Status, Value
 from service.sr import words
 from sr_templates import Item, load_codes
 from sr_templates.evaluate import evaluated, holds
@@ -33,6 +33,52 @@ def ivc_origin(look: Look) -> str | None:
     """Check that the segment of origin is one of those involved (check IVC1)."""
     origin, involved = look.key("ivc.origin_segment", "ves.ivc"), look.keys("ivc.segment", "ves.ivc")
     return "" if origin in _SEGMENTS and involved and origin not in involved else None
+
+
+_LUMINAL = "vr.luminal"
+_INTRAVASCULAR = frozenset({"gp.mixed", "gp.intra"})
+
+
+def growth_intravascular(look: Look) -> str | None:
+    """Check that a tumour that is completely intravascular lies in its vessel of origin (check GP1).
+
+    The origin is the index tumour's: another lesion, or one whose origin is not known, lies in any vessel.
+    """
+    if look.key("gp") != "gp.intra":
+        return None
+    filled = _vessels_with_tumour(look)
+    origin = look.key("ves.origin")
+    if look.subject not in {"", look.index} or origin in {"v.none", "v.undetermined", ""}:
+        return None if filled else ""
+    return None if any(_is_or_is_part_of(vessel, origin) for vessel in filled) else ""
+
+
+def growth_extravascular(look: Look) -> str | None:
+    """Check that no vessel has intraluminal tumour where growth is completely extravascular (check GP1).
+
+    The vessels' relations are those of every lesion: intraluminal tumour may be another one's, which is mixed or intravascular.
+    """
+    if look.key("gp") != "gp.extra" or not _vessels_with_tumour(look):
+        return None
+    others = (s.key for s in look.report.subjects_of(Scope.LESION) if s.key != look.subject)
+    return None if any(_INTRAVASCULAR.intersection(look.keys("gp", k)) for k in others) else ""
+
+
+def _vessels_with_tumour(look: Look) -> tuple[str, ...]:
+    """Return the vessels with intraluminal tumour, as the item that names them calls them."""
+    matrix = look.template.matrix(Scope.VESSEL)
+    listed = look.template.item(matrix.item) if matrix else None
+    return tuple(
+        key_in(listed, s.structure) if s.structure else s.key.partition("/")[0]
+        for s in look.report.subjects_of(Scope.VESSEL)
+        if _LUMINAL in look.keys("ves.relation", s.key)
+    )
+
+
+def _is_or_is_part_of(vessel: str, origin: str) -> bool:
+    """Say whether a vessel is the origin, one side or branch of it (``ves.hepatic_v_l``), or called by the general name."""
+    general = vessel == "ves.iliac_v" and origin.endswith("_iliac_v")
+    return vessel == origin or vessel.startswith(f"{origin}_") or general
 
 
 #: "less than 1 %" (check SZ1)
@@ -98,7 +144,8 @@ def _overridden(look: Look, *derivations: str) -> str | None:
 def stage_group(look: Look) -> str | None:
     """Check that a stated stage group is the one of the retroperitoneum chapter for T, N, M and grade (check T2).
 
-    With M1, or with N1 and M0, the chapter has one group for every grade; otherwise a group without a grade follows from nothing.
+    With M1, or with N1 and M0, the chapter has one group for every grade. A grade that pathology could not assess counts with G1 there:
+    such a group may be stated, and is never proposed. Without a grade at all a group follows from nothing.
     """
     answer = _stated(look, "st.group")
     if answer is None:
@@ -106,7 +153,7 @@ def stage_group(look: Look) -> str | None:
     if look.key("st.chapter") != "st.chapter.rp":
         return "the retroperitoneum chapter is not chosen"
     t, n, m, grade = (look.key(i) for i in ("st.t", "st.n", "st.m", "gr.histologic_grade"))
-    expected = staging.stage_group(t, n, m, grade)
+    expected = staging.stage_group(t, n, m, "gr.g1" if grade == "gr.gx" else grade)
     if not expected and (m == "st.m1" or (n == "st.n1" and m == "st.m0")):
         expected = staging.stage_group(t, n, m, "gr.g1")
     if not expected:
@@ -125,20 +172,23 @@ def fnclcc_grade(look: Look) -> str | None:
 
 
 def recist_targets(look: Look) -> str | None:
-    """Check that there are at most 5 targets, 2 in one organ, measurable at baseline (check R1)."""
-    keys = response.in_role(look, "fu.target")
-    measured = response.measured_targets(look)
-    thickness = [n for s in look.report.subjects_of(Scope.SERIES) if (n := look.number("tid.slice_thickness", s.key))]
-    baseline = look.report.template == "baseline" or look.key("tid.tp_type") in {"tpt.baseline", "tpt.pretreatment"}
-    targets = (
-        measured.lesions
-        if measured
-        else tuple(recist.Target(diameter_mm=Decimal(0), organ=look.key("tid.finding_site", k)) for k in keys)
-    )
-    faults = recist.unfit_targets(
-        targets, baseline=baseline and measured is not None, slice_mm=min(thickness, default=None)
-    )
+    """Check that there are at most 5 targets, 2 in one organ, measurable at baseline (check R1).
+
+    The sizes at baseline are those of this report where it is the baseline, else those of the earlier report where that is: what was
+    measured later may have shrunk.
+    """
+    faults = recist.unfit_targets(response.chosen_targets(look), baseline=False)
+    report = earlier.baseline_report(look)
+    if report is not None:
+        faults += recist.unmeasurable(response.baseline_targets(look), slice_mm=_thinnest(report))
     return ", ".join(faults) if faults else None
+
+
+def _thinnest(report: Report) -> Decimal | None:
+    """Return the least slice thickness of a report's series, in mm; None where none is known."""
+    answers = (a for s in report.subjects_of(Scope.SERIES) for a in report.answers_of("tid.slice_thickness", s.key))
+    numbers = (v.number for a in answers for v in a.values if isinstance(v, Quantity) and v.number is not None)
+    return min(numbers, default=None)
 
 
 def recist_response(look: Look) -> str | None:
@@ -196,6 +246,8 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
     {
         "ivc_contiguous": ivc_contiguous,
         "ivc_origin": ivc_origin,
+        "growth_intravascular": growth_intravascular,
+        "growth_extravascular": growth_extravascular,
         "ellipsoid_volume": ellipsoid_volume,
         "axis_shortfall": axis_shortfall,
         "volume_disagreement": volume_disagreement,

@@ -43,7 +43,7 @@ class Signs:
     new_lesion: bool | None
     new_nodule: bool | None
     #: obvious progression of disease that is not measured
-    non_target_progression: bool
+    non_target_progression: bool | None
     all_gone: bool = False
 
 
@@ -66,7 +66,7 @@ def choi_response(size: Change, density: Change | None, signs: Signs, *, modifie
     """
     if signs.new_lesion or signs.new_nodule:
         return Response.PD
-    certain = signs.new_lesion is not None and signs.new_nodule is not None and not signs.non_target_progression
+    certain = signs.new_lesion is not None and signs.new_nodule is not None and signs.non_target_progression is False
     if signs.all_gone:
         return Response.CR if certain else Response.NE
     if size.before <= 0 or density is None or density.before <= 0:

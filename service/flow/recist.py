@@ -145,10 +145,24 @@ def unfit_targets(targets: Sequence[Target], *, baseline: bool, slice_mm: Decima
         for organ in dict.fromkeys(o for o in organs if o)
         if organs.count(organ) > MAX_PER_ORGAN
     ]
+    return (*faults, *(unmeasurable(targets, slice_mm=slice_mm) if baseline else ()))
+
+
+def unmeasurable(targets: Sequence[Target], *, slice_mm: Decimal | None = None) -> tuple[str, ...]:
+    """Return which targets are too small at baseline, in words; targets have the size that they had there.
+
+    Parameters
+    ----------
+    targets:
+        The targets, with their size at baseline.
+    slice_mm:
+        As for `unfit_targets`.
+    """
+    faults = []
     least = (
         max(MIN_LONG_AXIS_MM, 2 * slice_mm) if slice_mm is not None and slice_mm > THIN_SLICE_MM else MIN_LONG_AXIS_MM
     )
-    for t in targets if baseline else ():
+    for t in targets:
         limit, axis = (MIN_NODE_MM, "short axis of a node") if t.node else (least, "long axis")
         if t.diameter_mm < limit:
             faults.append(f"{axis} {t.diameter_mm:f} mm, at least {limit:f} mm at baseline")

@@ -98,8 +98,8 @@ def _test(test: Test, item: Item, linted: Linted) -> Iterator[str]:
     if test.name.row and test.name.row not in _rows(linted, item.scope):
         hint = did_you_mean(test.name.row, _rows(linted, item.scope))
         yield f"its condition asks for the row '{test.name.row}', which no matrix of {item.scope.value}s has: {hint}"
-    if item.fill is Fill.ROW:
-        yield f"'{item.key}' names the rows of a matrix and is no answer: ask for another item with [{item.key}] behind it"
+    if item.fill is Fill.ROW and (test.operator not in _MEMBERS or test.name.row):
+        yield f"'{item.key}' names the rows of a matrix and is no answer: ask which structure it is, by = or in"
     if not linted.sound(item):
         return
     if test.operator in _NUMERIC and item.type is not ItemType.NUMBER:

@@ -165,8 +165,9 @@ def _condition_faults(condition: Condition | None, template: Template) -> Iterat
             yield f"'{test.name.item}' is no item of template '{template.key}'"
             continue
         matrix = template.matrix(item.scope)
+        named = template.item(matrix.item) if matrix else None
         rows = {r.key for r in matrix.rows} if matrix else set()
-        if test.name.row and test.name.row not in rows:
+        if test.name.row and test.name.row not in {*rows, *(named.value_keys if named else ())}:
             yield f"'{test.name.row}' is no row of the matrix of '{item.key}'"
         for value in test.values:
             known = value in codes and (item.extensible or any(v.same(codes[value]) for v in item.values))

@@ -25,6 +25,7 @@ from sr_templates.language.conditions import (
 )
 from sr_templates.language.conditions import Test as One  # no class of tests
 from sr_templates.language.conditions import tests as every_test
+from tests.stated import TEMPLATES, stated
 from tests.unit.test_linter import FILES
 
 CODES = load_codes()
@@ -204,6 +205,26 @@ def test_a_row_is_named(template):
     assert holds(parse_condition("ves.relation[ves.renal_v/right] = vr.encase"), report, template)
     assert not holds(parse_condition("answered(ves.relation[ves.ivc])"), report, template)
     assert not holds(parse_condition("ves.relation = vr.abut"), report, template, "ves.ivc")
+
+
+def test_the_item_that_names_the_rows_is_the_structure_of_a_subject():
+    template = TEMPLATES["baseline"]
+    report = stated(
+        {
+            "met.status@mets.brain": "mst.none",
+            "ves.relation@ves.sma": "vr.abut",
+            "met.status@mets.lymph_node/left": "mst.none",
+        }
+    )
+    distant = parse_condition("tid.finding_site#met != mets.lymph_node")
+    assert holds(distant, report, template, "mets.brain")
+    assert not holds(distant, report, template, "mets.lymph_node/left")
+    # a row of the matrix is one before anything is said about it; asked about nothing in particular, any subject will do
+    assert holds(distant, report, template, "mets.liver")
+    assert holds(parse_condition("ves.involved in [ves.sma, ves.ivc]"), report, template)
+    assert not holds(parse_condition("ves.involved = ves.ivc"), report, template)
+    assert holds(parse_condition("ves.involved = ves.ivc"), report, template, "ves.ivc")
+    assert not holds(parse_condition("ves.involved = ves.renal_v"), report, template, "ves.femoral_v")
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,8 @@ def test_signs_beside_size_and_attenuation():
     assert choi(80, 70, signs(new_nodule=True)) is PD
     # no partial response with obvious progression of what is not measured, and no word of the criteria for it
     assert choi(80, 70, signs(non_target_progression=True)) is NE
+    assert choi(80, 70, signs(non_target_progression=None)) is NE
+    assert choi(115, 100, signs(non_target_progression=None)) is PD
     assert choi(80, 70, signs(new_lesion=None)) is NE
     assert choi(115, 100, signs(new_nodule=None)) is PD
     assert choi(0, None, signs(all_gone=True)) is CR

@@ -15,6 +15,7 @@ from service.model.report import Provenance, Scope, Status
 from service.settings import Clinical
 from sr_templates import load_codes
 from sr_templates.order import canonical
+from sr_templates.questions import prompts
 from tests.stated import SERIES_UID, TEMPLATES, earlier, every, given_reason, rows, stated, values
 
 CODES = load_codes()
@@ -127,6 +128,7 @@ FREE = {"tech.chest_covered": "v.yes", **every("met.status", SITES, "mst.none")}
         ({"met.status@mets.lung": "v.not_evaluated"}, []),
         ({"met.status@mets.brain": "mst.suspicious"}, []),
         ({"met.status@mets.lymph_node": "mst.definite"}, []),
+        ({"met.status@mets.lymph_node/left": "mst.definite"}, []),
         ({"met.peritoneal_pattern": "v.present"}, ["st.m1"]),
         ({"met.peritoneal_pattern": "v.absent"}, ["st.m0"]),
         ({"met.peritoneal_pattern": "v.not_evaluated"}, ["st.m0"]),
@@ -490,7 +492,7 @@ def test_nothing_of_recist_is_derived_where_the_method_is_choi():
 
 def choi(method="fu.choi", **more):
     answers = {**targets(100, fu_sum_baseline=118), "fu.method": method, "fu.new_lesion": "v.absent"}
-    answers |= {"fu.new_nodule": "v.absent"} | {k.replace("_", ".", 1): v for k, v in more.items()}
+    answers |= {"fu.new_nodule": "v.absent"} | {k if "." in k else k.replace("_", ".", 1): v for k, v in more.items()}
     return values(derived(stated(answers, template="response")), "fu.choi_resp")
 
 
@@ -502,6 +504,40 @@ def test_choi_response_needs_size_attenuation_and_both_questions():
     assert choi() == []
     assert choi(fu_new_nodule="v.present") == ["fu.pd"]
     assert choi(fu_choi_hu_pct=-5, fu_new_nodule="v.undetermined") == ["fu.ne"]
+
+
+def test_nothing_is_proposed_by_choi_before_somebody_spoke_of_the_non_targets():
+    other = {"fu.baseline_cat@LMS-T2": "fu.nontarget"}
+    shrunk = {"fu.choi_hu_pct": -20}
+    assert choi(**shrunk, **other) == []
+    assert choi(**shrunk, **other, fu_current="fu.n_irsd") == ["fu.pr"]
+    assert choi(**shrunk, **other, fu_current="fu.n_cr") == ["fu.pr"]
+    assert choi(**shrunk, **other, fu_current="fu.n_pd") == ["fu.ne"]
+    # without a role, a lesion may be one of the non-targets
+    assert choi(**shrunk, **{"sz.long_axis@LMS-T2": 30}) == []
+    assert choi(**shrunk, **{"fu.baseline_cat@LMS-T2": "fu.nonlesion"}) == ["fu.pr"]
+    # a proposal of another source is nobody's word
+    report = stated(
+        {**targets(100, fu_sum_baseline=118), "fu.method": "fu.choi", "fu.new_lesion": "v.absent", "fu.new_nodule": "v.absent"}
+        | shrunk | other,
+        template="response",
+        proposed={"fu.current": "fu.n_irsd"},
+    )  # fmt: skip
+    assert values(derived(report), "fu.choi_resp") == []
+    # progression needs no word about them
+    assert choi(**other, fu_new_nodule="v.present") == ["fu.pd"]
+    assert choi(**other, fu_choi_hu_pct=0, fu_sum_baseline=80) == ["fu.pd"]
+
+
+def test_by_choi_the_non_targets_are_asked_for_where_there_are_some():
+    template = TEMPLATES["response"]
+    answers = {"fu.method": "fu.choi", "fu.baseline_cat@LMS-T1": "fu.target"}
+
+    def asked(report):
+        return any(q.item.key == "fu.current" for p in prompts(report, template) for q in p.questions)
+
+    assert not asked(stated(answers, template="response"))
+    assert asked(stated({**answers, "fu.baseline_cat@LMS-T2": "fu.nontarget"}, template="response"))
 
 
 # --- the earlier report
@@ -770,6 +806,11 @@ def test_no_feature_is_named_without_its_finding():
     assert values(derived(less), "dd.feature", "dd.wdlps") == []
     lymphoma = stated({"cert@dd.lymphoma": "cert.possibly", "ln.lymphadenopathy": "v.present"})
     assert values(derived(lymphoma), "dd.feature", "dd.lymphoma") == ["ln.lymphadenopathy"]
+    # a vessel that is encased is surrounded, but not all round
+    surrounded = {"cert@dd.lymphoma": "cert.possibly", "ves.caliber@ves.sma": "cal.unchanged"}
+    for relation, features in (("vr.encase", []), ("vr.circumf", ["vr.circumf"])):
+        report = stated({**surrounded, "ves.relation@ves.sma": relation})
+        assert values(derived(report), "dd.feature", "dd.lymphoma") == features
 
 
 def test_choi_goes_by_the_attenuation_as_measured_and_not_as_shown():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from service.flow.differential import AGAINST, FAVOURS, EvidenceRow, Finding, St
 from service.model.report import Scope
 from service.settings import Clinical
 from sr_templates import load_codes
+from sr_templates.language.conditions import All
+from sr_templates.language.conditions import tests as every_test
 from sr_templates.language.evidence import FILE, lint_candidates, load_candidates, read_candidates
 from tests.stated import TEMPLATES, every, rows, stated
 
@@ -150,6 +153,198 @@ def test_two_things_said_of_one_vessel_are_not_put_together_from_two():
     assert state(together, "dd.ganglioneuroma", words) is State.PRESENT
     rests_on = findings(together, "dd.ganglioneuroma")[words].rests_on
     assert {a.subject for a in rests_on} == {"ves.sma"}
+
+
+def test_two_things_said_of_one_lesion_are_not_put_together_from_two():
+    words = "necrosis in a solid mass"
+    one = {"arc.necrosis@LMS-T1": "v.present", "arc.composition@LMS-T1": "com.cystic"}
+    other = {"arc.necrosis@LMS-T2": "v.absent", "arc.composition@LMS-T2": "com.solid"}
+    assert state(stated({**one, **other}), "dd.schwannoma", words) is State.CONTRADICTED
+    together = stated({**one, **other, "arc.composition@LMS-T1": "com.solid"})
+    assert state(together, "dd.schwannoma", words) is State.PRESENT
+    assert {a.subject for a in findings(together, "dd.schwannoma")[words].rests_on} == {"LMS-T1"}
+    # most is asked of the index tumour alone: a lesion of which nothing is said leaves nothing open
+    assert state(stated(one, lesions=2), "dd.schwannoma", words) is State.CONTRADICTED
+    assert state(stated({}, lesions=2), "dd.schwannoma", words) is State.UNKNOWN
+    none = stated({})
+    assert state(dataclasses.replace(none, subjects=()), "dd.schwannoma", words) is State.UNKNOWN
+
+
+def test_findings_of_several_answers_about_lesions_look_at_one_lesion_at_a_time():
+    """Alternatives may be of any lesion, and so may an absence that is said of all; what has to go together is of one."""
+    for candidate in load_candidates():
+        for finding in (*candidate.favours, *candidate.against):
+            if finding.of is not None or not isinstance(finding.when, All):
+                continue
+            together = {n for part in finding.when.parts for n in {t.name.item for t in every_test(part)}}
+            lesion = [n for n in together if (item := BASELINE.item(n)) and item.scope is Scope.LESION]
+            assert len(lesion) < 2, (candidate.key, finding.words)
+
+
+@pytest.mark.parametrize(
+    ("item", "absent", "candidate", "words"),
+    [
+        ("arc.fat", "v.absent", "hist.lms.retro", "no macroscopic fat"),
+        ("arc.fat", "v.absent", "dd.wdlps", "no macroscopic fat"),
+        ("arc.calcification", "v.absent", "hist.lms.retro", "no calcification"),
+        ("arc.necrosis", "v.absent", "dd.lymphoma", "no necrosis before therapy"),
+        ("arc.necrosis", "v.absent", "dd.desmoid", "no necrosis"),
+    ],
+)
+def test_an_absence_is_said_of_all_lesions(item, absent, candidate, words):
+    one = {f"{item}@LMS-T1": absent}
+    assert state(stated({**one, f"{item}@LMS-T2": absent}), candidate, words) is State.PRESENT
+    assert state(stated({**one, f"{item}@LMS-T2": "v.present"}), candidate, words) is State.CONTRADICTED
+    assert state(stated({**one, f"{item}@LMS-T2": "v.undetermined"}), candidate, words) is State.UNKNOWN
+    assert state(stated({**one, f"{item}@LMS-T2": "v.not_evaluated"}), candidate, words) is State.UNKNOWN
+
+
+def test_growth_of_one_lesion_is_no_standstill():
+    change = {"fu.change@LMS-T1": "v.no_change"}
+    assert state(stated(change), "dd.schwannoma", "no growth") is State.PRESENT
+    assert (
+        state(stated({**change, "fu.change@LMS-T2": "v.increase"}), "dd.schwannoma", "no growth") is State.CONTRADICTED
+    )
+
+
+def test_lesions_on_both_sides_are_not_on_one_side():
+    one = {"tid.laterality@LMS-T1": "v.right"}
+    assert state(stated(one), "dd.ecd", "on one side") is State.PRESENT
+    assert state(stated({**one, "tid.laterality@LMS-T2": "v.right"}), "dd.ecd", "on one side") is State.PRESENT
+    assert state(stated({**one, "tid.laterality@LMS-T2": "v.left"}), "dd.ecd", "on one side") is State.CONTRADICTED
+    assert state(stated({"tid.laterality@LMS-T1": "v.midline"}), "dd.ecd", "on one side") is State.CONTRADICTED
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("risk.nf1", State.PRESENT),
+        ("risk.lfs", State.CONTRADICTED),
+        ("v.none", State.CONTRADICTED),
+        ("v.unknown", State.UNKNOWN),
+        (("risk.nf1", "v.unknown"), State.PRESENT),
+        (("risk.lfs", "v.unknown"), State.UNKNOWN),
+        ("v.not_evaluated", State.UNKNOWN),
+    ],
+)
+def test_unknown_is_not_known(answer, expected):
+    assert state(stated({"ctx.risk": answer}), "dd.mpnst", "neurofibromatosis") is expected
+
+
+VESSELS = rows("baseline", Scope.VESSEL)
+APART = every("ves.relation", VESSELS, "vr.none")
+NOT_NAMED = {"ves.origin": "v.none"}
+
+
+@pytest.mark.parametrize(
+    ("vessel", "vein", "named"),
+    [
+        ("ves.ivc", True, True),
+        ("ves.renal_v/left", True, True),
+        ("ves.ovarian_v/left", True, True),
+        ("ves.common_iliac_v/right", True, True),
+        ("ves.smv", True, False),  # a vein, but none of those that leiomyosarcoma of the retroperitoneum arises from
+        ("ves.aorta_abd", False, False),
+        ("ves.renal_a/left", False, False),
+        ("ves.ext_iliac_a/left", False, False),
+    ],
+)
+def test_an_artery_is_no_vein(vessel, vein, named):
+    arises = stated({**APART, **NOT_NAMED, "veinif@LMS-T1": "veinif.fat_plane", f"ves.relation@{vessel}": "vr.origin"})
+    assert (state(arises, "hist.lms.retro", "origin at a vein") is State.PRESENT) is named
+    assert (state(arises, "dd.ddlps", "contiguous with a vein") is State.PRESENT) is vein
+    assert (state(arises, "dd.sft", "contact with a vein") is State.PRESENT) is vein
+    narrowed = stated({"iv.obstruction": "v.absent", f"ves.caliber@{vessel}": "cal.narrowed"})
+    assert (state(narrowed, "dd.ganglioneuroma", "narrowed or occluded") is State.PRESENT) is vein
+
+
+def test_no_origin_at_a_vein_needs_every_listed_vessel():
+    words = "origin at a vein"
+    assert state(stated({**APART, **NOT_NAMED}), "hist.lms.retro", words) is State.CONTRADICTED
+    assert state(stated(NOT_NAMED), "hist.lms.retro", words) is State.UNKNOWN
+    assert state(stated({"ves.origin": "ves.ivc"}), "hist.lms.retro", words) is State.PRESENT
+
+
+@pytest.mark.parametrize("part", ["ves.aorta_abd", "ves.aorta_suprarenal", "ves.aorta_infrarenal"])
+def test_each_part_of_the_aorta_is_the_aorta(part):
+    encased = stated({**APART, f"ves.relation@{part}": "vr.circumf"})
+    assert state(encased, "hist.lms.retro", "aorta not encased") is State.CONTRADICTED
+    assert state(encased, "dd.ecd", "encases the aorta") is State.PRESENT
+    assert state(encased, "dd.paraganglioma", "beside the aorta") is State.PRESENT
+    # fibrosis lies around the distal aorta
+    fibrosis = state(encased, "dd.rpf", "encases aorta or iliac artery")
+    assert (fibrosis is State.PRESENT) is (part != "ves.aorta_suprarenal")
+
+
+def test_a_part_that_no_row_lists_stands_only_when_something_is_said_about_it():
+    assert state(stated(APART), "hist.lms.retro", "aorta not encased") is State.PRESENT
+    assert state(stated(APART), "dd.ecd", "encases the aorta") is State.CONTRADICTED
+    unsaid = {**APART, "ves.caliber@ves.aorta_infrarenal": "cal.unchanged"}
+    assert state(stated(unsaid), "hist.lms.retro", "aorta not encased") is State.UNKNOWN
+
+
+BOWEL = (
+    "org.stomach", "org.duodenum", "org.small_bowel", "org.colon", "org.colon_asc", "org.colon_desc", "org.sigmoid", "org.rectum",
+)  # fmt: skip
+PELVIC = {"org.bladder", "org.rectum", "org.uterus", "org.ovary", "org.prostate"}
+NOT_PELVIC = {"tum.compartment@LMS-T1": "comp.great_vessel", "tid.finding_site@LMS-T1": "site.retroperitoneum"}
+SEPARATE = {**NOT_PELVIC, **every("org.relation", [k for k in ORGANS if k not in PELVIC], "or.separate")}
+
+
+@pytest.mark.parametrize("part", BOWEL)
+def test_each_part_of_stomach_and_bowel_may_be_the_origin_of_a_stromal_tumour(part):
+    arises = stated({**SEPARATE, f"org.relation@{part}": "or.origin"})
+    assert state(arises, "dd.gist", "stomach or bowel as organ of origin") is State.PRESENT
+    assert state(arises, "dd.gist", "separate from duodenum and colon") is State.CONTRADICTED
+
+
+def test_another_organ_is_no_bowel():
+    arises = stated({**SEPARATE, "org.relation@org.liver": "or.origin"})
+    assert state(arises, "dd.gist", "stomach or bowel as organ of origin") is State.CONTRADICTED
+    assert state(arises, "dd.gist", "separate from duodenum and colon") is State.PRESENT
+    # of a pelvic tumour the rectum is asked, too
+    pelvic = {**SEPARATE, "tum.compartment@LMS-T1": "comp.presacral"}
+    assert state(stated(pelvic), "dd.gist", "separate from duodenum and colon") is State.UNKNOWN
+
+
+def test_an_organ_that_is_not_asked_about_is_ruled_out_by_what_rules_out_its_row():
+    words = "adnexal origin"
+    man = findings(stated({}, sex="M"), "dd.ovarian")[words]
+    assert (man.state, man.facts, man.rests_on) == (State.CONTRADICTED, ("patient.sex",), ())
+    assert state(stated({}, sex="F"), "dd.ovarian", words) is State.UNKNOWN
+    elsewhere = findings(stated(NOT_PELVIC, sex="F"), "dd.ovarian")[words]
+    assert elsewhere.state is State.CONTRADICTED
+    assert {a.item for a in elsewhere.rests_on} == {"tum.compartment", "tid.finding_site"}
+    said = {**NOT_PELVIC, "org.relation@org.ovary": "or.origin"}
+    assert state(stated(said, sex="F"), "dd.ovarian", words) is State.PRESENT
+
+
+@pytest.mark.parametrize("vessel", ["ves.ivc", "ves.renal_v/right", "ves.lumbar_v/left", "ves.common_iliac_v/left"])
+def test_a_stromal_tumour_does_not_touch_retroperitoneal_veins(vessel):
+    words = "contact with a retroperitoneal vein"
+    assert state(stated({**APART, **NOT_NAMED, f"ves.relation@{vessel}": "vr.abut"}), "dd.gist", words) is State.PRESENT
+    assert (
+        state(stated({**APART, **NOT_NAMED, "ves.relation@ves.smv": "vr.abut"}), "dd.gist", words) is State.CONTRADICTED
+    )
+
+
+@pytest.mark.parametrize(
+    ("suv", "expected"),
+    [("2.9", False), ("3", True), ("6.3", True), ("8.9", True), ("9", False), ("12", False)],
+)
+def test_uptake_of_a_liposarcoma_is_about_half_of_that_of_a_leiomyosarcoma(suv, expected):
+    report = stated({"pet.suvbw@LMS-T1": Decimal(suv)}, modalities=("CT", "PT"))
+    assert (state(report, "dd.ddlps", "SUVmax about 6") is State.PRESENT) is expected
+    high = state(report, "dd.ddlps", "SUVmax as high as")
+    assert (high is State.PRESENT) is (suv == "12")
+
+
+def test_a_mass_without_fat_may_be_a_dedifferentiated_liposarcoma():
+    against = [
+        f.words for f in findings(stated({"arc.fat@LMS-T1": "v.absent"}), "dd.ddlps").values() if "no fat" in f.words
+    ]
+    assert against == ["no fat anywhere in the retroperitoneum, the mass included"]
+    assert state(stated({"arc.fat@LMS-T1": "v.absent"}), "dd.ddlps", "no fat anywhere") is State.NOT_RECORDED
 
 
 @pytest.mark.parametrize(

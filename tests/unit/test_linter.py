@@ -366,6 +366,8 @@ CONDITIONS = {
     "threshold that is no setting": Plant(TUM, '"arc.fat = v.present"', '"sz.volume > threshold.fat"', 'when: "sz.volume', "is no setting of [clinical]"),
     "row that no matrix has": Plant(TUM, '"arc.fat = v.present"', '"ves.relation[ves.icv] = vr.abut"', 'when: "ves', "did you mean 'ves.ivc'?"),
     "condition on itself": Plant(TUM, '"arc.fat = v.present"', '"answered(arc.fat_pct)"', 'when: "answered', "asks for itself"),
+    "row of a row item": Plant(TUM, '"arc.fat = v.present"', '"ves.involved[ves.ivc] = ves.ivc"', 'when: "ves', "is no answer"),
+    "structure that no vessel is": Plant(TUM, '"arc.fat = v.present"', '"ves.involved = org.liver"', 'when: "ves', "is no value of 'ves.involved'"),
     "condition on a row item": Plant(TUM, '"arc.fat = v.present"', '"answered(ves.involved)"', 'when: "answered', "is no answer"),
     "modality in a condition": Plant(TUM, '"arc.fat = v.present"', '"modality = MRT"', 'when: "modality', "'MRT' is no value of 'modality'"),
     "template in a condition": Plant(TUM, '"arc.fat = v.present"', '"template = sampel"', 'when: "template', "did you mean 'sample'?"),

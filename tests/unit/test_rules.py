@@ -85,6 +85,36 @@ def test_a_rule_with_require_is_about_each_subject(angle, kept):
     assert found == ([] if kept else [("VES1-abut", "ves.ivc")])
 
 
+def test_a_rule_about_lesions_names_the_one_that_breaks_it():
+    answers = {
+        "arc.necrosis@LMS-T1": "v.present",
+        "arc.necrosis_ext@LMS-T1": "nec.ge50",
+        "arc.necrosis@LMS-T2": "v.absent",
+        "arc.necrosis_ext@LMS-T2": "nec.none",
+        "gp@LMS-T1": "gp.extra",
+        "gp@LMS-T2": "gp.intra",
+        "ves.origin": "ves.ivc",
+        "ves.relation@ves.ivc": "vr.origin",
+        "ves.relation@ves.renal_v/left": "vr.luminal",
+    }
+    assert broken(stated(answers)) == ()
+    report = stated({**answers, "arc.necrosis_ext@LMS-T2": "nec.lt25", "ves.relation@ves.renal_v/left": "vr.abut"})
+    assert [(b.rule, b.subject) for b in broken(report)] == [("ARC1-absent", "LMS-T2"), ("GP1-intra", "LMS-T2")]
+
+
+def test_a_large_node_is_told_though_another_is_small():
+    nodes = {"ln.lymphadenopathy": "v.absent", "sz.short_axis#node@LMS-LN1": 9, "sz.short_axis#node@LMS-LN2": 16}
+    assert [(b.rule, b.subject) for b in broken(stated(nodes))] == [("LN1-size", "LMS-LN2")]
+
+
+def test_a_node_is_no_distant_metastasis_and_every_other_site_is():
+    item = TEMPLATES["baseline"].item("tid.finding_site#met")
+    assert item is not None
+    for site in item.value_keys:
+        report = stated({f"met.status@{site}": "mst.definite", "st.m": "st.m0"})
+        assert ("M1-sites" in rules(report)) is (site != "mets.lymph_node"), site
+
+
 # --- sizes
 
 EXTENTS = {"sz.height@LMS-T1": 100, "sz.width@LMS-T1": 80, "sz.depth@LMS-T1": 60}
@@ -152,7 +182,10 @@ STAGED = {
     [
         ({}, "st.g_iiib", True),
         ({}, "st.g_iiia", False),
-        ({"gr.histologic_grade": "gr.gx"}, "st.g_ib", False),
+        ({"gr.histologic_grade": "gr.gx"}, "st.g_ib", True),  # stated as such it counts with G1
+        ({"gr.histologic_grade": "gr.gx"}, "st.g_iiib", False),
+        ({"gr.histologic_grade": "gr.gx", "st.t@LMS-T1": "st.t1"}, "st.g_ia", True),
+        ({"gr.histologic_grade": "v.not_evaluated"}, "st.g_ib", False),
         ({"st.chapter": "st.chapter.trunk"}, "st.g_iiib", False),
         ({"st.n": "st.n1", "gr.histologic_grade": "gr.gx"}, "st.g_iiib", True),  # every grade
         ({"st.n": "st.n1"}, "st.g_iv", False),  # the trunk's table
@@ -207,6 +240,44 @@ def test_targets_are_few_and_measurable_at_baseline():
     assert "R1-targets" not in rules(response(9))
     (found,) = (b for b in broken(response(9, tid_tp_type="tpt.baseline")) if b.rule == "R1-targets")
     assert found.message.endswith("Here: long axis 9 mm, at least 10 mm at baseline.")
+
+
+def at_baseline(*lengths, thickness=None, nodes=(), **more):
+    answers = {f"sz.long_axis@LMS-T{n}": v for n, v in enumerate(lengths, 1)} | more
+    answers |= {f"sz.short_axis@LMS-T{n}": v for n, v in nodes}
+    if thickness is not None:
+        answers["tid.slice_thickness@Series 1"] = thickness
+    return earlier(stated(answers, lesions=len(lengths)))
+
+
+def unfit(report, prior=None):
+    return [b.message.partition("Here: ")[2] for b in broken(report, prior=prior) if b.rule == "R1-targets"]
+
+
+def test_targets_have_been_measurable_in_the_report_of_the_baseline():
+    assert unfit(response(4), at_baseline(10)) == []  # it has shrunk since
+    assert unfit(response(30), at_baseline(9)) == ["long axis 9 mm, at least 10 mm at baseline."]
+    assert unfit(response(30), at_baseline(13, thickness=7)) == ["long axis 13 mm, at least 14 mm at baseline."]
+    # a report of later is not the baseline, and what nobody measured or confirmed there is not small
+    assert unfit(response(30), at_baseline(9, **{"tid.tp_type": "tpt.nadir"})) == []
+    assert unfit(response(30), earlier(stated({}))) == []
+    assert unfit(response(30), earlier(stated({}, proposed={"sz.long_axis@LMS-T1": 9}))) == []
+    two = response(30, 30)
+    assert unfit(two, at_baseline(9)) == ["long axis 9 mm, at least 10 mm at baseline."]
+
+
+def test_target_nodes_have_been_measurable_by_their_short_axis():
+    node = response(30, nodes=((1, 8),), **{"tid_finding_site__LMS-T1": "ln.aortic"})
+    assert unfit(node, at_baseline(30, nodes=((1, 15),))) == []
+    assert unfit(node, at_baseline(30, nodes=((1, 14),))) == ["short axis of a node 14 mm, at least 15 mm at baseline."]
+
+
+def test_nodes_are_one_organ_before_anybody_measured_them():
+    sites = ("ln.aortic", "ln.iliac", "ln.inguinal")
+    answers = {f"tid.finding_site@LMS-T{n}": k for n, k in enumerate(sites, 1)}
+    answers |= {f"fu.baseline_cat@LMS-T{n}": "fu.target" for n in (1, 2, 3)}
+    (found,) = unfit(stated(answers, template="response"))
+    assert found.startswith("3 of them in one organ")
 
 
 def test_stated_responses_are_those_of_recist():

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import pytest
 
-from service.model.report import Scope
+from service.flow.derivations.asked import Look
+from service.flow.rules import CHECKS
+from service.model.report import Report, Scope
 from sr_templates import load_template, template_names
-from sr_templates.evaluate import holds
-from sr_templates.language.values import Rule
+from sr_templates.evaluate import DEFAULTS, holds
+from sr_templates.language.conditions import Condition
+from sr_templates.language.values import Rule, Template
 from tests.answered import report
+from tests.rule_mutants import mutants, named
 
 IVC = "ves.relation@ves.ivc="
 T1 = "@LMS-T1"
@@ -29,20 +36,14 @@ RULES: dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]] = {
         "baseline", "", ("tum.lesion_load=load.solitary", "tum.n_lesions=1"), ("tum.lesion_load=load.solitary", "tum.n_lesions=2"),
     ),
     "ARC1-present": (
-        "baseline", "",
+        "baseline", "LMS-T1",
         (f"arc.necrosis{T1}=v.present", f"arc.necrosis_ext{T1}=nec.lt25"), (f"arc.necrosis{T1}=v.present", f"arc.necrosis_ext{T1}=nec.none"),
     ),
     "ARC1-absent": (
-        "baseline", "",
+        "baseline", "LMS-T1",
         (f"arc.necrosis{T1}=v.absent", f"arc.necrosis_ext{T1}=nec.none"), (f"arc.necrosis{T1}=v.absent", f"arc.necrosis_ext{T1}=nec.ge50"),
     ),
-    "GP1-mixed": ("baseline", "", (f"gp{T1}=gp.mixed", f"{IVC}vr.luminal"), (f"gp{T1}=gp.mixed", f"{IVC}vr.abut")),
-    "GP1-intra": (
-        "baseline", "",
-        (f"gp{T1}=gp.intra", "ves.origin=ves.renal_v", "ves.relation@ves.renal_v/left=vr.luminal"),
-        (f"gp{T1}=gp.intra", "ves.origin=ves.ivc", "ves.relation@ves.renal_v/left=vr.luminal"),
-    ),
-    "GP1-extra": ("baseline", "", (f"gp{T1}=gp.extra", f"{IVC}vr.origin"), (f"gp{T1}=gp.extra", f"{IVC}vr.luminal")),
+    "GP1-mixed": ("baseline", "LMS-T1", (f"gp{T1}=gp.mixed", f"{IVC}vr.luminal"), (f"gp{T1}=gp.mixed", f"{IVC}vr.abut")),
     "VES1-none": ("baseline", "ves.ivc", (f"{IVC}vr.none",), (f"{IVC}vr.none;vr.abut",)),
     "VES1-degree": ("baseline", "ves.ivc", (f"{IVC}vr.encase;vr.luminal",), (f"{IVC}vr.abut;vr.encase",)),
     "VES1-apart": (
@@ -107,7 +108,7 @@ RULES: dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]] = {
         ("org.relation@org.kidney/right=or.origin", "org.beak_sign@org.kidney/right=v.absent"),
     ),
     "LN1-size": (
-        "baseline", "",
+        "baseline", "LMS-LN1",
         ("ln.lymphadenopathy=v.absent", f"sz.short_axis#node{NODE}=9"), ("ln.lymphadenopathy=v.absent", f"sz.short_axis#node{NODE}=15"),
     ),
     "MET1-peritoneum": (
@@ -133,7 +134,7 @@ RULES: dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]] = {
         "baseline", "", ("st.n=st.n1", "ln.lymphadenopathy=v.present"), ("st.n=st.n0", "ln.lymphadenopathy=v.present"),
     ),
     "M1-sites": (
-        "baseline", "",
+        "baseline", "mets.lung",
         ("met.status@mets.lung=mst.definite", "st.m=st.m1"), ("met.status@mets.lung=mst.definite", "st.m=st.m0"),
     ),
     "M1-none": (
@@ -167,7 +168,7 @@ RULES: dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]] = {
         ("fu.recurrence=rec.distant", "met.status@mets.lung=mst.suspicious"), ("fu.recurrence=rec.distant", "met.status@mets.lung=mst.none"),
     ),
     "FU3-local": (
-        "surveillance", "", ("fu.recurrence=rec.local", "met.status@mets.lung=mst.suspicious"), ("fu.recurrence=rec.local", "met.status@mets.lung=mst.proven"),
+        "surveillance", "mets.lung", ("fu.recurrence=rec.both", "met.status@mets.lung=mst.proven"), ("fu.recurrence=rec.local", "met.status@mets.lung=mst.proven"),
     ),
     "FU4-site": (
         "surveillance", "",
@@ -186,6 +187,8 @@ RULES: dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]] = {
 CHECKED = {
     "IVC1-contiguous": "ivc_contiguous",
     "IVC1-origin": "ivc_origin",
+    "GP1-intra": "growth_intravascular",
+    "GP1-extra": "growth_extravascular",
     "T1-override": "t_override",
     "T2-group": "stage_group",
     "FN1-grade": "fnclcc_grade",
@@ -197,6 +200,311 @@ CHECKED = {
     "C1-comparable": "choi_phase",
     "G1-interval": "doubling_interval",
 }
+
+
+#: rules with a check and a condition: (template, subject, answers that keep it, answers that break it)
+CHECKED_EXAMPLES: dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]] = {
+    "GP1-intra": (
+        "baseline", "LMS-T1",
+        (f"gp{T1}=gp.intra", "ves.origin=ves.renal_v", "ves.relation@ves.renal_v/left=vr.luminal"),
+        (f"gp{T1}=gp.intra", "ves.origin=ves.ivc", "ves.relation@ves.renal_v/left=vr.luminal"),
+    ),
+    "GP1-extra": ("baseline", "LMS-T1", (f"gp{T1}=gp.extra", f"{IVC}vr.origin"), (f"gp{T1}=gp.extra", f"{IVC}vr.luminal")),
+    "IVC1-contiguous": (
+        "baseline", "ves.ivc", ("ivc.segment@ves.ivc=ivc.lower;ivc.middle",), ("ivc.segment@ves.ivc=ivc.lower;ivc.upper",),
+    ),
+    "IVC1-origin": (
+        "baseline", "ves.ivc",
+        ("ivc.segment@ves.ivc=ivc.middle", "ivc.origin_segment@ves.ivc=ivc.middle"),
+        ("ivc.segment@ves.ivc=ivc.middle", "ivc.origin_segment@ves.ivc=ivc.lower"),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """Answers, whether they break a rule, and the subject if it is not the rule's usual one."""
+
+    broken: bool
+    given: tuple[str, ...]
+    about: str = ""
+
+
+def keeps(*given: str, about: str = "") -> Example:
+    return Example(broken=False, given=given, about=about)
+
+
+def breaks(*given: str, about: str = "") -> Example:
+    return Example(broken=True, given=given, about=about)
+
+
+def each(example: Callable[..., Example], text: str, values: str, *given: str) -> tuple[Example, ...]:
+    """Return one example for each of the values."""
+    return tuple(example(f"{text}{v}", *given) for v in values.split())
+
+
+STATUS = "ctx.dx_status=ctx.dx_status."
+T2 = "@LMS-T2"
+#: further examples, for what a change of one part of a rule would do
+MORE: dict[str, tuple[Example, ...]] = {
+    "DX1-type": (keeps("ctx.histologic_type=hist.lms"), keeps(PROVEN, "ctx.histologic_type=hist.lms")),
+    "DX1-finding": (keeps(), *each(keeps, STATUS, "biopsy resected recurrent", f"tid.finding{T1}=hist.lms")),
+    "TX1-none": (keeps("ctx.prior_tx=tx.rt"), *each(breaks, "ctx.prior_tx=v.none;", "tx.surgery tx.chemo tx.rt tx.hysterectomy")),
+    "TUM1-load": (keeps("tum.n_lesions=2"), keeps("tum.lesion_load=load.2_5", "tum.n_lesions=2")),
+    "ARC1-present": (
+        keeps(f"arc.necrosis_ext{T1}=nec.none"),
+        # another lesion's extent is another lesion's
+        keeps(f"arc.necrosis{T1}=v.present", f"arc.necrosis_ext{T1}=nec.lt25", f"arc.necrosis_ext{T2}=nec.none"),
+        keeps(f"arc.necrosis{T1}=v.absent", f"arc.necrosis_ext{T1}=nec.none", f"arc.necrosis{T2}=v.present"),
+    ),
+    "ARC1-absent": (
+        keeps(f"arc.necrosis_ext{T1}=nec.lt25"),
+        *each(breaks, f"arc.necrosis_ext{T1}=", "nec.lt25 nec.25_49 nec.ge50", f"arc.necrosis{T1}=v.absent"),
+        keeps(f"arc.necrosis{T1}=v.absent", f"arc.necrosis_ext{T1}=nec.none", f"arc.necrosis_ext{T2}=nec.ge50"),
+        keeps(f"arc.necrosis{T1}=v.present", f"arc.necrosis_ext{T1}=nec.ge50", f"arc.necrosis{T2}=v.absent"),
+    ),
+    "GP1-mixed": (
+        keeps(), keeps(f"{IVC}vr.abut"), keeps(f"gp{T1}=gp.mixed"),
+        keeps(f"gp{T1}=gp.extra", f"gp{T2}=gp.mixed", f"{IVC}vr.abut"),
+        breaks(f"gp{T1}=gp.extra", f"gp{T2}=gp.mixed", f"{IVC}vr.abut", about="LMS-T2"),
+    ),
+    "GP1-intra": (
+        keeps("ves.origin=ves.ivc", "ves.relation@ves.renal_v/left=vr.luminal"),
+        keeps(f"gp{T1}=gp.intra", "ves.origin=ves.ivc"),
+        keeps(f"gp{T1}=gp.intra", "ves.relation@ves.renal_v/left=vr.abut"),
+        keeps(f"gp{T1}=gp.intra", "ves.origin=v.undetermined", "ves.relation@ves.renal_v/left=vr.luminal"),
+        breaks(f"gp{T1}=gp.intra", "ves.origin=v.undetermined", "ves.relation@ves.renal_v/left=vr.abut"),
+        keeps(f"gp{T1}=gp.intra", "ves.origin=ves.hepatic_v", "ves.relation@ves.hepatic_v_l=vr.luminal"),
+        breaks(f"gp{T1}=gp.intra", "ves.origin=ves.hepatic_v", f"{IVC}vr.luminal"),
+        keeps(f"gp{T1}=gp.intra", "ves.origin=ves.ext_iliac_v", "ves.relation@ves.iliac_v/left=vr.luminal"),
+        keeps(f"gp{T1}=gp.extra", f"gp{T2}=gp.intra", "ves.origin=ves.ivc", f"{IVC}vr.abut"),
+        # the origin is the index tumour's
+        keeps(f"gp{T1}=gp.extra", f"gp{T2}=gp.intra", "ves.origin=ves.ivc", "ves.relation@ves.femoral_v=vr.luminal", about="LMS-T2"),
+        breaks(f"gp{T1}=gp.extra", f"gp{T2}=gp.intra", "ves.origin=ves.ivc", f"{IVC}vr.abut", about="LMS-T2"),
+    ),
+    "GP1-extra": (
+        keeps(f"gp{T1}=gp.mixed", f"{IVC}vr.luminal"), keeps(f"gp{T1}=gp.extra"),
+        keeps(f"gp{T1}=gp.extra", f"gp{T2}=gp.mixed", f"{IVC}vr.luminal"),
+        keeps(f"gp{T1}=gp.extra", f"gp{T2}=gp.intra", f"{IVC}vr.luminal"),
+        breaks(f"gp{T1}=gp.extra", f"gp{T2}=gp.extra", f"{IVC}vr.luminal"),
+        keeps(f"gp{T1}=gp.mixed", f"gp{T2}=gp.extra", f"{IVC}vr.luminal", about="LMS-T2"),
+    ),
+    "VES1-none": (
+        *each(breaks, f"{IVC}vr.none;", "vr.abut vr.encase vr.circumf vr.luminal vr.origin"), keeps(f"{IVC}vr.abut"),
+        keeps(f"{IVC}vr.none", "ves.relation@ves.sma=vr.abut"),
+    ),
+    "VES1-degree": (
+        keeps(f"{IVC}vr.abut"), keeps(f"{IVC}vr.encase"), keeps(f"{IVC}vr.circumf"), keeps(f"{IVC}vr.luminal"),
+        breaks(f"{IVC}vr.abut;vr.circumf"), breaks(f"{IVC}vr.encase;vr.circumf"),
+        keeps(f"{IVC}vr.abut", "ves.relation@ves.sma=vr.encase"),
+    ),
+    "VES1-apart": (
+        keeps(f"{IVC}vr.none"), keeps("ves.contact_angle@ves.ivc=30"), keeps(f"{IVC}vr.abut", "ves.contact_angle@ves.ivc=30"),
+        keeps(f"{IVC}vr.none", "ves.contact_angle@ves.ivc=0", "ves.contact_angle@ves.sma=30"),
+    ),
+    "VES1-abut": (
+        keeps(f"{IVC}vr.abut"), keeps("ves.contact_angle@ves.ivc=200"), breaks(f"{IVC}vr.abut", "ves.contact_angle@ves.ivc=0"),
+        keeps(f"{IVC}vr.encase", "ves.contact_angle@ves.ivc=200"),
+    ),
+    "VES1-encase": (
+        keeps(f"{IVC}vr.encase"), keeps("ves.contact_angle@ves.ivc=90"), breaks(f"{IVC}vr.encase", "ves.contact_angle@ves.ivc=360"),
+        keeps(f"{IVC}vr.abut", "ves.contact_angle@ves.ivc=90"),
+    ),
+    "VES1-circumf": (
+        keeps(f"{IVC}vr.circumf"), keeps("ves.contact_angle@ves.ivc=90"), keeps(f"{IVC}vr.abut", "ves.contact_angle@ves.ivc=90"),
+    ),
+    "VES2-occluded": (
+        keeps("ves.caliber@ves.ivc=cal.occluded"), keeps("iv.obstruction=v.absent"), keeps("ves.caliber@ves.ivc=cal.narrowed", "iv.obstruction=v.absent"),
+        keeps("ves.caliber@ves.ivc=cal.occluded", "iv.obstruction=iv.obs_partial"),
+        keeps("ves.caliber@ves.renal_v/left=cal.occluded", "iv.obstruction=v.absent"),
+    ),
+    "ACT-cava": (keeps(), keeps("ves.caliber@ves.ivc=cal.narrowed"), keeps("ves.caliber@ves.renal_v/left=cal.occluded")),
+    "IVC1-contiguous": (keeps(), keeps("ivc.origin_segment@ves.ivc=ivc.middle")),
+    "IVC1-origin": (
+        keeps("ivc.segment@ves.ivc=ivc.middle"), keeps("ivc.origin_segment@ves.ivc=ivc.middle"),
+        keeps("ivc.segment@ves.ivc=ivc.middle", "ivc.origin_segment@ves.ivc=v.undetermined"),
+    ),
+    "IV1-criteria": (
+        keeps(), keeps("iv.thrombus_type=iv.tumor_in_vein"), keeps("iv.thrombus_type=iv.thrombus", "iv.criteria=iv.nonenhancing"),
+        keeps("iv.criteria=iv.restricted"), breaks("iv.thrombus_type=iv.tumor_in_vein", "iv.criteria=iv.restricted"),
+        *each(keeps, "iv.criteria=", "iv.enhancing iv.expansile iv.contiguous iv.neovascularity iv.fdg_avid", "iv.thrombus_type=iv.mixed_thrombus"),
+    ),
+    "IV1-bland": (
+        keeps("iv.thrombus_type=iv.thrombus"), keeps("iv.criteria=iv.enhancing"), keeps("iv.thrombus_type=iv.tumor_in_vein", "iv.criteria=iv.enhancing"),
+        *each(breaks, "iv.criteria=", "iv.enhancing iv.neovascularity iv.fdg_avid", "iv.thrombus_type=iv.thrombus"),
+        keeps("iv.thrombus_type=iv.thrombus", "iv.criteria=v.not_evaluated"),
+    ),
+    "IV2-present": (
+        keeps("iv.tumor_in_vein=v.present"), keeps("iv.thrombus_type=iv.thrombus"), keeps("iv.tumor_in_vein=v.absent", "iv.thrombus_type=iv.thrombus"),
+        keeps("iv.tumor_in_vein=v.present", "iv.thrombus_type=iv.tumor_in_vein"),
+    ),
+    "IV2-absent": (
+        keeps("iv.thrombus_type=iv.tumor_in_vein"), keeps(f"{IVC}vr.luminal"),
+        *each(breaks, "iv.thrombus_type=", "iv.tumor_in_vein iv.mixed_thrombus", "iv.tumor_in_vein=v.absent"),
+    ),
+    "IV2-vessel": (keeps("iv.tumor_in_vein=v.present"), keeps(f"{IVC}vr.abut"), keeps("iv.tumor_in_vein=v.absent", f"{IVC}vr.abut")),
+    "IV3-phase": (
+        keeps(), keeps("tech.phase@Series 2=phase.arterial"), keeps("iv.tumor_in_vein=v.present"),
+        breaks("iv.tumor_in_vein=v.present", "tech.phase@Series 2=phase.arterial"),
+        keeps("iv.tumor_in_vein=v.undetermined", "tech.phase@Series 2=phase.arterial"),
+        *each(keeps, "tech.phase@Series 2=phase.", "portal nephrographic delayed excretory", "iv.tumor_in_vein=v.absent"),
+        # one series with a venous phase is enough
+        keeps("iv.tumor_in_vein=v.absent", "tech.phase@Series 2=phase.arterial", "tech.phase@Series 3=phase.portal"),
+    ),
+    "ACT-atrium": (keeps(), keeps("iv.cranial=ivc.upper")),
+    "ACT-embolism": (keeps(), keeps("sym.pe=v.absent")),
+    "ACT-cord": (keeps(), keeps("op.neuroforaminal=v.absent")),
+    "ORG1-separate": (
+        keeps("org.relation@org.liver=or.contact"),
+        *each(breaks, "org.relation@org.liver=or.separate;", "or.contact or.encased or.invaded or.origin"),
+        keeps("org.relation@org.liver=or.separate", "org.relation@org.spleen=or.contact"),
+    ),
+    "ORG2-beak": (
+        keeps("org.relation@org.kidney/right=or.origin"), keeps("org.beak_sign@org.kidney/right=v.absent"),
+        keeps("org.relation@org.kidney/right=or.contact", "org.beak_sign@org.kidney/right=v.absent"),
+    ),
+    "LN1-size": (
+        keeps("ln.lymphadenopathy=v.absent"), keeps(f"sz.short_axis#node{NODE}=15"), keeps("ln.lymphadenopathy=v.present", f"sz.short_axis#node{NODE}=15"),
+        # a small node beside it does not hide a large one, and the large one is named
+        breaks("ln.lymphadenopathy=v.absent", f"sz.short_axis#node{NODE}=15", "sz.short_axis#node@LMS-LN2=9"),
+        keeps("ln.lymphadenopathy=v.absent", f"sz.short_axis#node{NODE}=15", "sz.short_axis#node@LMS-LN2=9", about="LMS-LN2"),
+        keeps("ln.lymphadenopathy=v.absent", f"sz.short_axis#node{NODE}=v.not_evaluated"),
+    ),
+    "MET1-peritoneum": (
+        keeps("met.peritoneal_pattern=v.present"), keeps("met.status@mets.peritoneum=mst.none"),
+        keeps("met.peritoneal_pattern=v.absent", "met.status@mets.peritoneum=mst.none"),
+        *each(keeps, "met.status@mets.peritoneum=mst.", "suspicious definite proven", "met.peritoneal_pattern=v.present"),
+        breaks("met.peritoneal_pattern=v.present", "met.status@mets.peritoneum=mst.none", "met.status@mets.lung=mst.definite"),
+    ),
+    "OP1-variant": (
+        keeps("op.variant=var.double_ivc"),
+        *each(breaks, "op.variant=v.none;", "var.retroaortic_lrv var.circumaortic_lrv var.double_ivc var.acc_renal"),
+    ),
+    "OP2-cava": (keeps(f"{IVC}vr.luminal"), *each(breaks, IVC, "vr.luminal vr.origin", "op.ivc_resection=opr.none")),
+    "OP3-atrium": (keeps("iv.cranial=ves.right_atrium"), keeps("op.right_atrium=v.present", "iv.cranial=ves.right_atrium")),
+    "T2-chapter": (keeps("st.chapter=st.chapter.rp"), keeps("ctx.topography=topo.c49_4"), keeps("st.chapter=st.chapter.trunk", "ctx.topography=topo.c49_4")),
+    "T2-chapter-group": (keeps(), keeps("st.chapter=st.chapter.trunk"), breaks("st.group=st.g_ii")),
+    "T2-grade": (
+        keeps(), keeps(PROVEN), keeps("gr.histologic_grade=gr.gx"), keeps(f"{STATUS}suspected", "gr.histologic_grade=gr.gx"),
+        *each(breaks, STATUS, "biopsy resected recurrent", "gr.histologic_grade=gr.gx"),
+        *each(keeps, "gr.histologic_grade=gr.", "g1 g2 g3", PROVEN),
+    ),
+    "N1-nodes": (
+        keeps("ln.lymphadenopathy=v.absent", "st.n=st.n0"), breaks("ln.lymphadenopathy=v.absent", "st.n=st.n1"),
+        keeps("ln.lymphadenopathy=v.undetermined", "st.n=st.n0"), keeps("ln.lymphadenopathy=v.undetermined", "st.n=st.n1"),
+        keeps("ln.lymphadenopathy=v.present", "st.n=st.nx"), keeps("ln.lymphadenopathy=v.absent", "st.n=st.nx"),
+    ),
+    "M1-sites": (
+        keeps("st.m=st.m0"), keeps("met.status@mets.lung=mst.none", "st.m=st.m0"), keeps("met.status@mets.lung=mst.definite"),
+        *each(breaks, "met.status@mets.lung=mst.", "definite proven", "st.m=st.m0"),
+        # a node may be regional, and then it is N1; another site's metastasis is told of that site
+        keeps("met.status@mets.lymph_node=mst.definite", "st.m=st.m0", about="mets.lymph_node"),
+        keeps("met.status@mets.lymph_node/left=mst.proven", "st.m=st.m0", about="mets.lymph_node/left"),
+        keeps("met.status@mets.lung=mst.none", "met.status@mets.liver=mst.definite", "st.m=st.m0"),
+        breaks("met.status@mets.peritoneum=mst.definite", "st.m=st.m0", about="mets.peritoneum"),
+    ),
+    "M1-none": (
+        keeps("st.m=st.m1"), keeps("met.status@mets.liver=mst.none"), keeps("st.m=st.m0", "met.status@mets.liver=mst.none"),
+        *each(keeps, "met.status@mets.liver=mst.", "suspicious definite proven", "st.m=st.m1"),
+        keeps("st.m=st.m1", "met.status@mets.liver=mst.none", "met.peritoneal_pattern=v.present"),
+        keeps("st.m=st.m1", "met.status@mets.lymph_node=mst.definite"),
+    ),
+    "DD1-fat": (
+        keeps(), keeps(f"arc.fat{T1}=v.absent"), *each(keeps, "cert@", "dd.ddlps=cert.possibly dd.wdlps=cert.possibly dd.aml=cert.possibly", f"arc.fat{T1}=v.present"),
+    ),
+    "DD2-fat-fraction": (keeps(), keeps(f"arc.fat_pct{T1}=74"), breaks(f"arc.fat_pct{T1}=75")),
+    "DD3-origin": (keeps(), keeps("org.relation@org.kidney/right=or.contact")),
+    "DD4-nodes": (
+        keeps(), keeps("ln.lymphadenopathy=v.absent"), breaks("ln.lymphadenopathy=v.present", f"{STATUS}suspected"),
+        *each(keeps, STATUS, "biopsy resected recurrent", "ln.lymphadenopathy=v.present"),
+        *(
+            keeps("ln.lymphadenopathy=v.present", f"cert@{k}=cert.possibly")
+            for k in ("dd.lymphoma", "dd.gct", "dd.seminoma", "dd.nodal_mets", "dd.castleman")
+        ),
+    ),
+    "DD5-paraganglioma": (
+        keeps(), keeps("cert@dd.paraganglioma=cert.possibly"), keeps("op.biopsy_route=br.flank"),
+        *each(keeps, "cert@dd.paraganglioma=cert.", "probably_not almost_certainly_not definitely_not", "op.biopsy_route=br.flank"),
+    ),
+    "FU1-free": (
+        keeps("met.status@mets.lung=mst.definite"), keeps("met.peritoneal_pattern=v.present"),
+        *each(breaks, "met.status@mets.lung=mst.", "definite proven", "fu.recurrence=fu.ned"),
+        breaks("fu.recurrence=fu.ned", "met.peritoneal_pattern=v.present"),
+        keeps("fu.recurrence=fu.ned", "met.status@mets.lung=mst.suspicious"),
+        # a node is no distant metastasis, but disease
+        breaks("fu.recurrence=fu.ned", "met.status@mets.lymph_node=mst.proven"),
+    ),
+    "FU2-distant": (
+        keeps("fu.recurrence=rec.distant"), keeps("met.status@mets.lung=mst.none"), keeps("fu.recurrence=rec.local", "met.status@mets.lung=mst.none"),
+        *each(breaks, "fu.recurrence=rec.", "distant both", "met.status@mets.lung=mst.none"),
+        *each(keeps, "met.status@mets.lung=mst.", "suspicious definite proven", "fu.recurrence=rec.distant"),
+        keeps("fu.recurrence=rec.distant", "met.status@mets.lung=mst.none", "met.peritoneal_pattern=v.present"),
+    ),
+    "FU3-local": (
+        keeps("fu.recurrence=rec.local"), keeps("met.status@mets.lung=mst.proven"),
+        *each(keeps, "met.status@mets.lung=mst.", "none suspicious", "fu.recurrence=rec.local"),
+        *each(breaks, "met.status@mets.lung=mst.", "definite proven", "fu.recurrence=rec.local"),
+        *(
+            keeps("fu.recurrence=rec.local", f"met.status@{k}=mst.definite", about=k)
+            for k in ("mets.lymph_node", "mets.peritoneum", "mets.omentum")
+        ),
+        breaks("fu.recurrence=rec.local", "met.status@mets.brain=mst.definite", about="mets.brain"),
+    ),
+    "FU4-site": (
+        keeps(), keeps("fu.recurrence=rec.local"), keeps("fu.recur_site=mets.lung"), keeps("fu.recurrence=rec.distant", "fu.recur_site=mets.lung"),
+        *each(breaks, "fu.recurrence=rec.", "local both", "fu.recur_site=mets.lung"),
+        *each(keeps, "fu.recur_site=", "rs.bed rs.margin rs.abdomen rs.tract mets.peritoneum", "fu.recurrence=rec.local"),
+    ),
+    "FU5-lesion": (
+        keeps(f"sz.long_axis{T1}=14"), keeps("fu.recurrence=rec.local", f"sz.long_axis{T1}=14"),
+        keeps("fu.recurrence=fu.ned", f"sz.long_axis{T1}=0"), keeps("fu.recurrence=fu.ned", f"sz.long_axis{T1}=v.not_evaluated"),
+    ),
+    "R2-new": (keeps("fu.new_lesion=v.present"), keeps("fu.overall=fu.sd"), keeps("fu.new_lesion=v.absent", "fu.overall=fu.sd")),
+    "R2-question": (keeps(), keeps("fu.overall=v.not_evaluated")),
+    "C1-nodule": (
+        keeps("fu.new_nodule=v.present"), keeps("fu.choi_resp=fu.pr"), keeps("fu.new_nodule=v.absent", "fu.choi_resp=fu.pr"),
+        keeps("fu.new_nodule=v.present", "fu.choi_resp=fu.ne"),
+    ),
+    "IM1-board": (
+        keeps("im.category=cert.probably"), keeps("im.mdt=v.no"), keeps("im.category=cert.possibly", "im.mdt=v.no"),
+        *each(breaks, "im.category=cert.", "definitely almost_certainly probably", "im.mdt=v.no"),
+    ),
+}  # fmt: skip
+
+#: changes that no report can notice, and why: (rule, "when" or "require", the changed condition)
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    **dict.fromkeys(
+        [
+            ("VES1-degree", "when", "always"),
+            ("VES1-degree", "when", "ves.relation in [vr.abut, vr.circumf]"),
+            ("VES1-degree", "when", "ves.relation in [vr.abut, vr.encase]"),
+            ("VES1-degree", "when", "ves.relation in [vr.encase, vr.circumf]"),
+        ],
+        "What it requires fails only where two of the three stand; 'when' keeps the rule quiet elsewhere.",
+    ),
+    **dict.fromkeys(
+        [("N1-nodes", "when", "always"), ("N1-nodes", "when", "evaluated(ln.lymphadenopathy)"), ("N1-nodes", "when", "evaluated(st.n)")],
+        "What it requires fails only where both are answered; 'when' keeps the rule quiet elsewhere.",
+    ),
+    **dict.fromkeys(
+        [
+            ("GP1-intra", "when", "answered(ves.relation) and evaluated(ves.origin)"),
+            ("GP1-extra", "when", "always"),
+            ("IVC1-contiguous", "when", "always"),
+            ("IVC1-origin", "when", "always"),
+            ("IVC1-origin", "when", "answered(ivc.origin_segment)"),
+            ("IVC1-origin", "when", "answered(ivc.segment)"),
+        ],
+        "The check looks at the same answer itself, since another rule may name it.",
+    ),
+}  # fmt: skip
+
+
+#: another subject of each scope, and an answer that brings one that no matrix lists into the report
+OTHER = {
+    Scope.VESSEL: "ves.sma", Scope.ORGAN: "org.spleen", Scope.METASTASIS: "mets.liver", Scope.LESION: "LMS-T2", Scope.NODE: "LMS-LN2",
+}  # fmt: skip
+PRESENT = {Scope.LESION: f"mar{T2}=mar.smooth", Scope.NODE: "ln.feature@LMS-LN2=lnf.round"}
 
 
 def all_rules() -> dict[str, Rule]:
@@ -236,8 +544,10 @@ def test_a_rule_of_one_structure_says_nothing_of_another(key):
     if rule.scope is Scope.REPORT:
         assert not subject
         return
-    other = "ves.sma" if rule.scope is Scope.VESSEL else "org.spleen"
-    assert not holds(rule.when, report(template, *broken), template, other)
+    other = OTHER[rule.scope]
+    look = report(template, *broken, PRESENT[rule.scope]) if rule.scope in PRESENT else report(template, *broken)
+    assert holds(rule.when, look, template, subject)
+    assert not holds(rule.when, look, template, other)
 
 
 @pytest.mark.parametrize("rule", all_rules().values(), ids=all_rules())
@@ -276,3 +586,67 @@ def test_a_diagnosis_of_tumour_thrombus_by_diffusion_alone_is_never_accepted():
         of = report(template, "iv.thrombus_type=iv.tumor_in_vein", f"iv.criteria={criteria}")
         assert holds(rule.when, of, template)
         assert not holds(rule.require, of, template)
+
+
+# --- each part of each rule counts
+
+EXAMPLES = {**RULES, **CHECKED_EXAMPLES}
+
+
+def examples(key: str) -> tuple[Example, ...]:
+    _, _, kept, broken = EXAMPLES[key]
+    return (keeps(*kept), breaks(*broken), *MORE.get(key, ()))
+
+
+def is_broken(
+    rule: Rule, when: Condition | None, require: Condition | None, of: Report, template: Template, about: str
+) -> bool:
+    """Say whether a rule with these conditions in place of its own is broken."""
+    if not holds(when, of, template, about):
+        return False
+    look = Look(report=of, template=template, subject=about, clinical=DEFAULTS)
+    return not holds(require, of, template, about) or (bool(rule.check) and CHECKS[rule.check](look) is not None)
+
+
+def rule_of(key: str) -> tuple[Rule, Template, str]:
+    name, subject, _, _ = EXAMPLES[key]
+    template = load_template(name)
+    return next(r for r in template.rules if r.key == key), template, subject
+
+
+def test_every_rule_with_a_condition_has_examples():
+    assert {k for k, r in all_rules().items() if r.when is not None or r.require is not None} == set(EXAMPLES)
+    assert set(MORE) <= set(EXAMPLES)
+
+
+@pytest.mark.parametrize("key", EXAMPLES)
+def test_every_example_is_judged_as_it_says(key):
+    rule, template, subject = rule_of(key)
+    for one in examples(key):
+        of = report(template, *one.given)
+        assert is_broken(rule, rule.when, rule.require, of, template, one.about or subject) is one.broken, one
+
+
+def survivors(key: str) -> set[tuple[str, str, str]]:
+    """Return the changes of a rule that none of its examples notices."""
+    rule, template, subject = rule_of(key)
+    made = [(one.broken, report(template, *one.given), one.about or subject) for one in examples(key)]
+    changed: list[tuple[str, Condition | None, Condition | None, Condition | None]] = []
+    if rule.when is not None:
+        changed += [("when", m, m, rule.require) for m in (None, *mutants(rule.when))]
+    if rule.require is not None:
+        changed += [("require", m, rule.when, m) for m in (None, *mutants(rule.require))]
+    return {
+        (key, part, named(mutant))
+        for part, mutant, when, require in changed
+        if all(is_broken(rule, when, require, of, template, about) is broken for broken, of, about in made)
+    }
+
+
+@pytest.mark.parametrize("key", EXAMPLES)
+def test_a_change_of_any_part_of_a_rule_is_noticed(key):
+    assert survivors(key) == {k for k in EQUIVALENT if k[0] == key}
+
+
+def test_a_change_that_cannot_be_noticed_has_a_reason():
+    assert all(reason.endswith(".") for reason in EQUIVALENT.values())

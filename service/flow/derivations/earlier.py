@@ -142,19 +142,34 @@ def lesion_change(asked: Asked) -> Derived | None:
     return coded((key,), f"long axis {now:f} mm, before {before:f} mm", asked.used("sz.long_axis"))
 
 
+def baseline_report(look: Look) -> Report | None:
+    """Return the report of the baseline: the one at hand, or the earlier one; None where neither is."""
+    earlier = look.prior.report if look.prior else None
+    return next((r for r in (look.report, earlier) if r is not None and is_baseline(r)), None)
+
+
+def baseline_size(look: Look, item: str, subject: str) -> Decimal | None:
+    """Return a size of a lesion at baseline, in mm; None where it is not known. An earlier one has to be confirmed."""
+    report = baseline_report(look)
+    if report is None:
+        return None
+    return look.number(item, subject) if report is look.report else _number(earlier_answers(look, item, subject))
+
+
 def baseline_attenuation(look: Look, subject: str) -> Decimal | None:
     """Return the lesion's mean attenuation at baseline, in HU; None where it is not known or cannot be compared."""
     if (
         look.prior is None
         or look.prior.report is None
-        or not _is_baseline(look.prior.report)
+        or not is_baseline(look.prior.report)
         or incomparable(look, subject)
     ):
         return None
     return _number(means(earlier_answers(look, "ct.hu", subject)))
 
 
-def _is_baseline(report: Report) -> bool:
+def is_baseline(report: Report) -> bool:
+    """Say whether a report is of the baseline: its time point says so, or it has none and its template is the baseline's."""
     codes = load_codes()
     answers = report.answers_of("tid.tp_type")
     return any(a.says(codes[k]) for a in answers for k in _BASELINE) or (not answers and report.template == "baseline")

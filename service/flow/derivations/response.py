@@ -10,7 +10,7 @@ from types import MappingProxyType
 from service.flow import recist
 from service.flow.choi import Change, Signs, choi_response
 from service.flow.derivations.asked import Asked, Derived, Look, Pair, coded, numeric
-from service.flow.derivations.earlier import baseline_attenuation
+from service.flow.derivations.earlier import baseline_attenuation, baseline_size
 from service.flow.derivations.sizes import means
 from service.flow.recist import Response, Target
 from service.model.report import Quantity, Scope, Status
@@ -54,15 +54,36 @@ def measured_targets(look: Look) -> Targets | None:
     lesions: list[Target] = []
     used: list[Pair] = []
     for key in in_role(look, "fu.target"):
-        site = look.key("tid.finding_site", key)
-        node = any(k.startswith(NODE_KEYS) for k in (site, look.key("tid.finding", key)))
-        axis = "sz.short_axis" if node else "sz.long_axis"
+        axis = _axis(look, key)
         size = look.number(axis, key)
         if size is None:
             return None
-        lesions.append(Target(diameter_mm=size, node=node, organ=site))
+        lesions.append(_target(look, key, size))
         used.extend(look.used("fu.baseline_cat", axis, row=key))
     return Targets(lesions=tuple(lesions), used=tuple(used)) if lesions else None
+
+
+def _axis(look: Look, key: str) -> str:
+    return "sz.short_axis" if _is_node(look, key) else "sz.long_axis"
+
+
+def _is_node(look: Look, key: str) -> bool:
+    return any(k.startswith(NODE_KEYS) for i in ("tid.finding_site", "tid.finding") for k in look.keys(i, key))
+
+
+def _target(look: Look, key: str, size: Decimal) -> Target:
+    return Target(diameter_mm=size, node=_is_node(look, key), organ=look.key("tid.finding_site", key))
+
+
+def chosen_targets(look: Look) -> tuple[Target, ...]:
+    """Return the lesions that were chosen as targets, with their size now; 0 where they have none."""
+    return tuple(_target(look, k, look.number(_axis(look, k), k) or Decimal(0)) for k in in_role(look, "fu.target"))
+
+
+def baseline_targets(look: Look) -> tuple[Target, ...]:
+    """Return the targets whose size at baseline is known, with that size."""
+    sizes = ((k, baseline_size(look, _axis(look, k), k)) for k in in_role(look, "fu.target"))
+    return tuple(_target(look, k, size) for k, size in sizes if size is not None)
 
 
 def target_sum(asked: Asked) -> Derived | None:
@@ -194,7 +215,10 @@ def _attenuation(look: Look) -> Change | None:
 
 
 def choi_category(look: Look) -> Response | None:
-    """Return the response by Choi, or modified Choi, as the method says; None where something is not answered yet."""
+    """Return the response by Choi, or modified Choi, as the method says; None where something is not answered yet.
+
+    Progression alone does not wait for the word about the non-targets.
+    """
     method = CHOI_METHODS.intersection(look.keys("fu.method"))
     new_lesion, nodule = look.stated("fu.new_lesion"), look.stated("fu.new_nodule")
     if not method or not new_lesion or not nodule:
@@ -210,10 +234,23 @@ def choi_category(look: Look) -> Response | None:
     signs = Signs(
         new_lesion=known.get(new_lesion[0]),
         new_nodule=known.get(nodule[0]),
-        non_target_progression="fu.n_pd" in look.keys("fu.current"),
+        non_target_progression=_non_target_progression(look),
         all_gone=all_gone,
     )
-    return choi_response(size, density, signs, modified="fu.mchoi" in method)
+    found = choi_response(size, density, signs, modified="fu.mchoi" in method)
+    return None if signs.non_target_progression is None and found is not Response.PD else found
+
+
+def _non_target_progression(look: Look) -> bool | None:
+    """Say whether disease that is not measured progresses; None where nobody has said so yet.
+
+    A person says it of the non-targets; there are none once every lesion has its role and that of none is non-target.
+    """
+    said = [_NON_TARGET[k] for k in look.stated("fu.current") if k in _NON_TARGET]
+    if said:
+        return Response.PD in said
+    roles = [look.stated("fu.baseline_cat", s.key) for s in look.report.subjects_of(Scope.LESION)]
+    return False if all(r and "fu.nontarget" not in r for r in roles) else None
 
 
 def _density(look: Look, percent: Decimal | None) -> Change | None:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from service.flow.derivations.asked import Asked, Derived, Look, coded, numeric
 from service.model.report import Provenance, Scope
+from sr_templates import load_codes
 
 T_LIMITS_MM = ((50.0, "st.t1"), (100.0, "st.t2"), (150.0, "st.t3"))
 """Upper ends of the T categories in mm, inclusive (AJCC 8, soft tissue sarcoma; the same in its retroperitoneum and trunk chapters)."""
@@ -77,8 +78,11 @@ def clinical_m(asked: Asked) -> Derived | None:
 
     A suspicion is neither.
     """
-    subjects = [s.key for s in asked.report.subjects_of(Scope.METASTASIS)]
-    distant = [k for k in subjects if k != _NODES and _DISTANT.intersection(asked.stated("met.status", k))]
+    found = asked.report.subjects_of(Scope.METASTASIS)
+    subjects = [s.key for s in found]
+    nodes = load_codes()[_NODES]
+    sites = [s.key for s in found if s.structure is None or not s.structure.same(nodes)]
+    distant = [k for k in sites if _DISTANT.intersection(asked.stated("met.status", k))]
     if distant:
         used = tuple(pair for k in distant for pair in asked.used("met.status", row=k))
         return coded(("st.m1",), "metastasis as stated", used)
@@ -110,7 +114,7 @@ def stage_group(t: str, n: str, m: str, grade: str) -> str:
     ----------
     t, n, m, grade:
         Keys: ``st.t1``, ``st.n0``, ``st.m0``, ``gr.g2``. A grade that could not be assessed counts as G1 in the printed table; here no
-        group follows from it, since a missing grade and a low one are not the same thing.
+        group is proposed from it, since a missing grade and a low one are not the same thing.
     """
     if grade not in _GRADES:
         return ""
