@@ -45,7 +45,7 @@ test: venv ## all tests but the long proofs, with coverage (ARGS="tests/unit -k 
 ifeq ($(strip $(ARGS)),)
 	@# every core is used, but not by the services that are killed and the real archive: they run alone, so that their waits stay true
 	@# (one hash seed for all: parameters that come from a set have to be in the same order everywhere)
-	@PYTHONHASHSEED=0 $(BIN)/python -m pytest tests/unit tests/property tests/integration tests/interop -n auto --dist worksteal --cov --cov-report=
+	@PYTHONHASHSEED=0 $(BIN)/python -m pytest tests/unit tests/property tests/integration tests/interop tests/fuzz -n auto --dist worksteal --cov --cov-report=
 	@$(BIN)/python -m pytest tests/e2e --cov --cov-append --cov-report=term --cov-fail-under=90
 else
 	@$(BIN)/python -m pytest $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 
 #: Identifies the coding scheme 99LMSSR in Coding Scheme Identification Sequence (0008,0110).
@@ -15,6 +16,7 @@ IMPLEMENTATION_VERSION_NAME = "LMS_SR_0_1"
 
 #: PS3.5 9.1
 MAX_UID = 64
+_UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
 
 def derived_uid(*parts: str) -> str:
@@ -35,4 +37,4 @@ def derived_uid(*parts: str) -> str:
 
 def is_uid(text: str) -> bool:
     """Say whether ``text`` is a UID by the grammar of PS3.5 9.1 (leading zeros are let pass: devices write them)."""
-    return 0 < len(text) <= MAX_UID and text.isascii() and all(part.isdigit() for part in text.split("."))
+    return len(text) <= MAX_UID and _UID.fullmatch(text) is not None
