@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from service.clock import SystemClock
+from service.dimse import tls
 from service.errors import ConfigurationError, InputError
 from service.flow import triage
 from service.model.events import StudyState, tell
@@ -137,6 +138,7 @@ def check(settings: Settings) -> tuple[str, ...]:
     rules = triage.load(settings.triage.rules)
     for name in sorted({*template_names(), *(r.template for r in rules if r.template)}):
         load_template(name)
+    tls.verify(settings)
     return tuple(rule.name for rule in rules)
 
 

@@ -240,6 +240,31 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         )
     if settings.completion.max_seconds < settings.completion.quiet_seconds:
         yield "[completion] max_seconds is shorter than quiet_seconds: every study would be completed by force"
+    yield from _tls_contradictions(settings)
     for node in settings.nodes:
         if (node.reports or node.query) and not node.port:
             yield f"[[nodes]] '{node.name}' has no port: reports and queries need one"
+
+
+def _tls_contradictions(settings: Settings) -> Iterator[str]:
+    local, tls = settings.local, settings.tls
+    if local.tls_port:
+        if local.tls_port == local.port:
+            yield f"[local] tls_port and port are both {local.port}: give TLS a port of its own (2762), or set port = 0"
+        if not tls.certificate:
+            yield "[local] tls_port needs a certificate to show: set [tls] certificate and key"
+        if tls.mutual and not tls.ca:
+            yield "[tls] mutual needs the CAs of those who call: set [tls] ca, or mutual = false"
+    if (tls.key or tls.key_passphrase_file or tls.key_passphrase.get_secret_value()) and not tls.certificate:
+        yield "[tls] key is of no use without its certificate: set [tls] certificate"
+    if tls.key_passphrase_file and tls.key_passphrase.get_secret_value():
+        yield "[tls] key_passphrase and key_passphrase_file are both set: keep one of them"
+    if tls.crl and not tls.ca:
+        yield "[tls] crl is of no use without CAs: set [tls] ca"
+    for node in settings.nodes:
+        if node.tls and not tls.ca:
+            yield f"[[nodes]] '{node.name}' has tls = true: set [tls] ca, the CA of its certificate"
+        if node.tls_name and not node.tls:
+            yield f"[[nodes]] '{node.name}' has a tls_name, but we call it without TLS: set tls = true"
+        if node.certificate and not local.tls_port:
+            yield f"[[nodes]] '{node.name}' has to call with a certificate: set [local] tls_port"

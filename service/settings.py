@@ -5,6 +5,8 @@ Precedence: environment, then the file named by ``--config``, then the defaults 
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,6 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 #: VR AE, PS3.5 6.2
 MAX_AE_TITLE = 16
+#: how a fingerprint begins where the name of a certificate may stand
+FINGERPRINT = "sha256:"
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -34,7 +38,26 @@ def _zone(name: str) -> str:
     return name
 
 
+def _certificate_name(text: str) -> str:
+    """Return a name as certificates are compared by: lower case, addresses and fingerprints in one spelling."""
+    name = text.strip().lower()
+    if name.startswith(FINGERPRINT):
+        digits = name.removeprefix(FINGERPRINT).replace(":", "")
+        if not re.fullmatch(r"[0-9a-f]{64}", digits):
+            msg = f"'{text}' is no fingerprint: sha256: and 64 hexadecimal digits (openssl x509 -noout -fingerprint -sha256)"
+            raise ValueError(msg)
+        return FINGERPRINT + digits
+    if not name or not name.isascii() or not name.isprintable():
+        msg = f"'{text}' is no name of a certificate: a host name, an address, a URI, or sha256: and a fingerprint"
+        raise ValueError(msg)
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name
+
+
 AeTitle = Annotated[str, AfterValidator(_ae_title)]
+CertificateName = Annotated[str, AfterValidator(_certificate_name)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
 
 
@@ -59,10 +82,43 @@ class Local(Section):
 
     ae_title: AeTitle = Field(default="LMS_SR", description="the title that peers call, and that we call them with")
     bind: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for all")
-    port: Port = Field(default=11112, description="DICOM port; 0 switches the listener off")
-    tls_port: Port = Field(default=0, description="DICOM port with TLS; 0 switches the listener off")
+    port: Port = Field(default=11112, description="DICOM port without TLS; 0 switches the listener off")
+    tls_port: Port = Field(
+        default=0, description="DICOM port with TLS (2762 is registered for it); 0 switches the listener off"
+    )
     max_associations: int = Field(
         default=50, ge=1, le=500, description="associations at the same time; more are told to come later"
+    )
+
+
+class Tls(Section):
+    """DICOM over TLS, to us and from us; all files are PEM, and a changed file is in force a second later."""
+
+    profile: Literal["B.12", "B.13"] = Field(
+        default="B.12",
+        description="profile of PS3.15: BCP 195 RFC 8996, 9325 (B.12), or Modified BCP 195 RFC 8996, 9325 (B.13), "
+        "which limits the cipher suites to those it lists",
+    )
+    mutual: bool = Field(
+        default=True,
+        description="who calls must show a certificate of one of our CAs; false: may, and then a good one",
+    )
+    certificate: str = Field(
+        default="",
+        description="our certificate, followed by those between it and its CA; shown to callers and to called",
+    )
+    key: str = Field(default="", description="its private key; empty: in the certificate's file")
+    key_passphrase: SecretStr = Field(default=SecretStr(""), description="passphrase of the key")
+    key_passphrase_file: str = Field(
+        default="", description="file that holds the passphrase of the key; read again whenever the key is"
+    )
+    ca: tuple[str, ...] = Field(
+        default=(),
+        description="certificates of the CAs that we believe, our own's among them; several while one replaces another",
+    )
+    crl: tuple[str, ...] = Field(
+        default=(),
+        description="revocation lists, one for each CA whose certificates are to be used; empty: none is looked at",
     )
 
 
@@ -224,6 +280,16 @@ class Node(Section):
         alias="from",
         description="addresses, or networks (CIDR), that may call under this title; empty: the addresses of host",
     )
+    certificate: tuple[CertificateName, ...] = Field(
+        default=(),
+        description="names or sha256: fingerprints, one of which the certificate must have with which it calls under this title; "
+        "empty: any certificate that is believed, or none where it calls without TLS",
+    )
+    tls: bool = Field(default=False, description="we call it with TLS")
+    tls_name: Annotated[str, AfterValidator(lambda text: _certificate_name(text) if text else text)] = Field(
+        default="",
+        description="name, or sha256: fingerprint, that its certificate must have when we call it; empty: host",
+    )
     may: tuple[Operation, ...] = Field(default=("echo", "store"), description="what the node may ask of us")
     query: bool = Field(default=False, description="we may C-FIND it")
     reports: bool = Field(
@@ -248,6 +314,7 @@ class Settings(Section):
 
     site: Site = Site()
     local: Local = Local()
+    tls: Tls = Tls()
     storage: Storage = Storage()
     database: Database = Database()
     completion: Completion = Completion()

@@ -15,7 +15,7 @@ from service.cli import export, files, report, stores
 from service.cli.common import NO, WRONG, AsJson, Config, complain, load, quiet, say, say_json, table
 from service.errors import ConfigurationError, LmsSrError, TemplateError
 from service.model.events import StudyState
-from service.settings import Node, Settings
+from service.settings import Settings
 
 app = typer.Typer(
     name="lms-sr",
@@ -176,43 +176,50 @@ def echo(
     if not found.port:
         msg = f"[[nodes]] '{node}' has no port: it only calls us"
         raise ConfigurationError(msg)
-    scu.echo(settings, found)
+    secured = scu.echo(settings, found)
     accepted = scu.probe(settings, found)
     taken = [name for c, name in CLASS_NAMES.items() if c in accepted]
     if as_json:
         coded = [CLASS_NAMES[c] for c in SR_CLASSES if c in accepted]
-        say_json({"node": node, "echo": True, "sr_classes": coded, "classes": taken})
+        say_json({"node": node, "echo": True, "sr_classes": coded, "classes": taken, "tls": secured})
         return
     say(f"{node} ({found.ae_title} at {found.host}:{found.port}) answers")
+    if secured is None:
+        say("Without TLS: what is sent there can be read on the way")
+    else:
+        names = ", ".join(sorted(secured.peer.names)) or "no name"
+        say(f"{secured.version}, {secured.cipher}; its certificate: {names}, {secured.peer.fingerprint}")
+        if secured.peer.ends:
+            say(f"Its certificate ends on {secured.peer.ends:%Y-%m-%d}")
     say(f"Classes of ours that it takes: {', '.join(taken) or 'none: reports cannot be stored there'}")
 
 
 @app.command()
 def health(config: Config = None, as_json: AsJson = False) -> None:
-    """See whether the service on this machine answers: a C-ECHO to its own listener; without one, its database.
+    """See whether the service on this machine answers: a C-ECHO to each of its listeners; without one, its database.
+
+    Names the certificates and revocation lists that are about to end, and ends with 1 where our own has.
 
     Example: lms-sr health --config /etc/lms-sr.toml
     """
+    from service import health as checks
+
     settings = load(config)
-    if settings.local.port:
-        from service.dimse import scu
-
-        scu.echo(settings, _ourselves(settings))
-    else:
-        from service import app as composition
-
-        with composition.database(settings):
-            pass
+    found = checks.examine(settings)
     if as_json:
-        say_json({"healthy": True})
+        shown: dict[str, object] = {"healthy": True}
+        if found.tls is not None:
+            shown["tls"] = found.tls
+        say_json(shown)
         return
     say("healthy")
-
-
-def _ourselves(settings: Settings) -> Node:
-    local = settings.local
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(local.bind, local.bind)  # noqa: S104 - what "all" is called
-    return Node(name="self", ae_title=local.ae_title, host=host, port=local.port)
+    if found.tls is not None:
+        tls = found.tls
+        if tls.listener is not None:
+            say(f"TLS on port {tls.port}: {tls.listener.version}, {tls.listener.cipher}, profile {tls.profile}")
+        for lapse in tls.lapses:
+            if lapse.alarm is not None:
+                say(f"look at: {lapse.sentence}")
 
 
 # --- studies -------------------------------------------------------------------------------------------------------------

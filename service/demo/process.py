@@ -22,9 +22,10 @@ _STOP_SECONDS = 15.0
 
 
 def write_settings(path: Path, settings: Settings) -> Path:
-    """Write ``settings`` as a file for ``--config``, the database URL as it is."""
+    """Write ``settings`` as a file for ``--config``, secrets as they are."""
     values = settings.model_dump(mode="json", by_alias=True)
     values["database"]["url"] = settings.database.url.get_secret_value()
+    values["tls"]["key_passphrase"] = settings.tls.key_passphrase.get_secret_value()
     path.write_text(configuration.as_toml(values), encoding="utf-8")
     return path
 
@@ -60,7 +61,7 @@ class ServiceProcess:
         self._ready = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
-        self.port = 0
+        self.port = self.tls_port = 0
 
     def __enter__(self) -> Self:
         """Start, and wait until it is ready."""
@@ -125,7 +126,7 @@ class ServiceProcess:
         except ValueError:
             return
         if record.get("event") == "ready":
-            self.port = int(record.get("port") or 0)
+            self.port, self.tls_port = int(record.get("port") or 0), int(record.get("tls_port") or 0)
             self._ready.set()
 
     def stop(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,16 +30,18 @@ from pynetdicom.transport import AddressInformation, ThreadedAssociationServer
 from service.dimse import access, statuses
 from service.dimse.library import GARBAGE, QuickSocket
 from service.dimse.syntaxes import IMPLICIT_LITTLE, VERIFICATION, is_storage_class, is_taken_syntax
+from service.dimse.tls import PeerCertificate, peer_names
 from service.model.uids import MAX_UID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """Who is at the other end: AE titles without padding, IP address."""
+    """Who is at the other end: AE titles without padding, IP address, and the certificate (None: it called without TLS)."""
 
     calling: str = ""
     called: str = ""
     address: str = ""
+    certificate: PeerCertificate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +118,7 @@ class Acceptor(Association):
     ae, server:
         pynetdicom's, whose time-outs and sizes it takes over.
     connection:
-        The accepted socket.
+        The accepted socket, after the TLS handshake where there is one.
     address:
         Of the peer, as the socket tells it.
     house:
@@ -141,7 +144,8 @@ class Acceptor(Association):
         self._server = server
         self._house = house
         self._log = log
-        self.peer = Peer(address=address[0])
+        certificate = peer_names(connection) if isinstance(connection, ssl.SSLSocket) else None
+        self.peer = Peer(address=address[0], certificate=certificate)
         self.granted = access.Access()
         self.is_serving = self._told = False
         self.served = self.failed = 0
@@ -185,6 +189,7 @@ class Acceptor(Association):
             calling=str(request.calling_ae_title).strip(),
             called=str(request.called_ae_title).strip(),
             address=self.requestor.address,
+            certificate=self.peer.certificate,
         )
         decision = self._house.admit(self.peer)
         if not decision.granted:
@@ -239,7 +244,8 @@ class Acceptor(Association):
             return
         self._told = True
         ids = {"calling": self.peer.calling, "called": self.peer.called, "address": self.peer.address, "how": how}
-        self._log.info("association_ended", extra={"ids": {**ids, "served": self.served, "failed": self.failed}})
+        counts = {"served": self.served, "failed": self.failed, "tls": self.peer.certificate is not None}
+        self._log.info("association_ended", extra={"ids": {**ids, **counts}})
 
     # --- serving -------------------------------------------------------------------------------------------------------
 

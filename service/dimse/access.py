@@ -1,7 +1,7 @@
 """Who may associate with us, and do what. Decisions only: nothing here waits for a peer.
 
-A caller is known by its AE title and its address together. Neither is a proof of who it is (that takes TLS), but both keep
-the wrong sender out, and say which of the two is wrong.
+A caller is known by its AE title and its address together. Neither is a proof of who it is, but both keep the wrong sender
+out, and say which of the two is wrong. Proof is a certificate: where a node names one, it has to be shown.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from service.dimse.tls import PeerCertificate
 from service.settings import Node, Settings
 
 Operation = Literal["associate", "echo", "store"]
-Failed = Literal["", "called", "calling", "address", "operation", "limit"]
+Failed = Literal["", "called", "calling", "address", "certificate", "operation", "limit"]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -68,6 +69,7 @@ def decide(
     address: str,
     operation: Operation = "associate",
     *,
+    certificate: PeerCertificate | None = None,
     addresses_of: Callable[[str], frozenset[Address]] | None = None,
 ) -> Access:
     """Decide whether a peer may associate (``associate``), and whether it may then do what it asks for.
@@ -80,6 +82,8 @@ def decide(
         The peer's IP address.
     operation:
         What it wants to do.
+    certificate:
+        Which one it showed, verified, in the TLS handshake; None: it called without TLS.
     addresses_of:
         How host names become addresses; by default the system's resolver, remembered for a minute.
     """
@@ -92,11 +96,14 @@ def decide(
     if not candidates:
         why = f"calling AE title '{_plain(calling)}' belongs to no node: add one to [[nodes]]"
         return _rejected("calling", why, CALLING_NOT_RECOGNISED)
-    found = next((n for n in candidates if _may_call_from(n, address, addresses_of or resolve)), None)
-    if found is None:
+    there = [n for n in candidates if _may_call_from(n, address, addresses_of or resolve)]
+    if not there:
         places = ", ".join(place for n in candidates for place in (n.from_ or (n.host,)))
         why = f"address {_plain(address)} is not where '{_plain(calling)}' may call from ({places}): see `from` in [[nodes]]"
         return _rejected("address", why, NO_REASON)
+    found = next((n for n in there if _is_proven(n, certificate)), None)
+    if found is None:
+        return _rejected("certificate", _unproven(there, certificate), NO_REASON)
     if operation != "associate" and operation not in found.may:
         why = f"node {found.name} may not {operation}: see `may` in [[nodes]]"
         return Access(node=found, failed="operation", why=why)
@@ -120,6 +127,20 @@ def resolve(host: str) -> frozenset[Address]:
 
 def _rejected(failed: Failed, why: str, reason: int) -> Access:
     return Access(failed=failed, why=why, result=REJECTED_PERMANENT, source=SOURCE_USER, reason=reason)
+
+
+def _is_proven(node: Node, certificate: PeerCertificate | None) -> bool:
+    return not node.certificate or (certificate is not None and certificate.is_one_of(node.certificate))
+
+
+def _unproven(nodes: list[Node], certificate: PeerCertificate | None) -> str:
+    names = ", ".join(node.name for node in nodes)
+    if certificate is None:
+        return f"node {names} has to call with TLS, since it has a certificate in [[nodes]]: it called without"
+    if not certificate.fingerprint:
+        return f"node {names} has to show its certificate: it showed none"
+    shown = ", ".join((*sorted(_plain(name) for name in certificate.names), certificate.fingerprint))
+    return f"its certificate ({shown}) is not that of node {names}: see `certificate` in [[nodes]]"
 
 
 def _may_call_from(node: Node, address: str, addresses_of: Callable[[str], frozenset[Address]]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import struct
 import time
 from contextlib import suppress
@@ -17,6 +18,8 @@ import pydicom.config
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pynetdicom import _config
 from pynetdicom.transport import AssociationSocket
+
+from service.dimse.handshake import say_goodbye
 
 #: what we offer to take in one PDU (PS3.8 D.1); dcmtk's largest
 MAX_PDU: Final = 131072
@@ -69,6 +72,8 @@ def acknowledge_at_once(connection: socket.socket) -> None:
 
 def end(connection: socket.socket) -> None:
     """Shut down and close; pynetdicom leaves a socket open whose peer has gone."""
+    if isinstance(connection, ssl.SSLSocket):
+        say_goodbye(connection)
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
     connection.close()

@@ -7,6 +7,7 @@ other (the peer stored the object and our side saw an empty status), and they hi
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -28,6 +29,7 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import build_context
 
+from service.dimse import handshake, tls
 from service.dimse.library import GARBAGE, MAX_PDU, configure, end, read_exactly, tune
 from service.errors import PeerUnavailable, Rejected
 from service.model.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -96,14 +98,16 @@ class Requestor:
     settings:
         ``local`` says who we are, ``outgoing`` how long we wait.
     node:
-        Whom to call.
+        Whom to call, and whether with TLS.
     proposals:
         At most 128 (PS3.8 9.3.2.2).
 
     Raises
     ------
     PeerUnavailable
-        On entering: no connection, no answer, a transient refusal; later: the association broke.
+        On entering: no connection, no TLS, no answer, a transient refusal; later: the association broke.
+    ConfigurationError
+        On entering: a file that TLS needs cannot be used.
     Rejected
         On entering: the peer refuses for good, or the node has no port.
     """
@@ -111,6 +115,8 @@ class Requestor:
     def __init__(self, settings: Settings, node: Node, proposals: Iterable[Proposal]) -> None:
         self.node = node
         self.accepted: tuple[Accepted, ...] = ()
+        self.secured: tls.Secured | None = None
+        self._settings = settings
         self._ours = settings.local.ae_title
         self._timeout = settings.outgoing.timeout_seconds
         self._proposals = tuple(proposals)
@@ -241,6 +247,11 @@ class Requestor:
             why = "no answer in time" if isinstance(error, TimeoutError) else error.strerror or type(error).__name__
             msg = f"{self} cannot be reached: {why}"
             raise PeerUnavailable(msg) from error
+        if self.node.tls:
+            # it closes the connection where it fails
+            plain, self._socket = self._socket, None
+            self._socket = secured = handshake.connect(self._settings, self.node, plain, who=str(self))
+            self.secured = tls.secured(secured)
 
     def _associate(self) -> None:
         request = A_ASSOCIATE()
@@ -328,7 +339,7 @@ class Requestor:
             self._socket.settimeout(self._timeout)
             self._socket.sendall(raw)
         except OSError as error:
-            raise self._broken("broke the connection while we were sending") from error
+            raise self._lost("broke the connection while we were sending", error) from error
 
     def _read(self, deadline: float) -> _Pdu:
         if self._socket is None or self._is_broken:
@@ -340,9 +351,9 @@ class Requestor:
         except TimeoutError as error:
             raise self._broken("did not answer in time") from error
         except OSError as error:
-            raise self._broken("broke the connection") from error
+            raise self._lost("broke the connection", error) from error
         if len(head) + len(body) < 6 + (length if len(head) == 6 else 0):  # noqa: PLR2004 - type, reserved, length
-            raise self._broken("closed the connection")
+            raise self._lost("closed the connection")
         if head[0] not in _PDUS:
             raise self._broken("answers with something that is no DICOM")
         pdu: _Pdu = _PDUS[head[0]]()
@@ -351,6 +362,13 @@ class Requestor:
         except GARBAGE as error:
             raise self._broken("answers with something that is no DICOM") from error
         return pdu
+
+    def _lost(self, what: str, error: OSError | None = None) -> PeerUnavailable:
+        # with TLS 1.3 a peer looks at our certificate when we take the handshake to be over (RFC 8446 4.4.2.4)
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return self._broken(f"ended TLS: {handshake.why(error)}")
+        doubt = self.secured is not None and not self.accepted
+        return self._broken(f"{what}: perhaps it does not believe our certificate, see its log" if doubt else what)
 
     def _broken(self, what: str) -> PeerUnavailable:
         self._is_broken = True

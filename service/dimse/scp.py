@@ -14,19 +14,22 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from service.clock import Clock
-from service.dimse import access, gatekeeper, statuses
+from service.dimse import access, gatekeeper, handshake, statuses, tls
 from service.dimse.acceptor import Acceptor, Answer, Peer
 from service.dimse.library import MAX_PDU, configure, tune
 from service.errors import ConfigurationError, Refused
 from service.model.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from service.settings import Settings
 from service.store.spool import FileMeta, Outcome, Spool
+
+#: a port that is listened on, by its setting
+Entrance = Literal["port", "tls_port"]
 
 #: seconds from the connection to the A-ASSOCIATE-RQ (ARTIM, PS3.8 9.1.5)
 ASSOCIATE_TIMEOUT = 10.0
@@ -79,27 +82,38 @@ class Receiver:
         self._log = log or logging.getLogger("lms_sr.receive")
         self._addresses_of = addresses_of
         self._stopping = threading.Event()
-        self._server: _Server | None = None
-        self._listener: threading.Thread | None = None
+        self._servers: dict[Entrance, _Server] = {}
         self._lock = threading.Lock()
         self._counts = Counts()
 
-    def start(self, port: int | None = None) -> None:
+    def start(self, port: int | None = None, tls_port: int | None = None) -> None:
         """Listen; returns when connections are taken.
 
         Parameters
         ----------
-        port:
-            Instead of ``[local] port``; 0: one that is free.
+        port, tls_port:
+            Instead of those of ``[local]``; 0: one that is free.
 
         Raises
         ------
         ConfigurationError
-            The address or port cannot be had; the message says why, and which setting is meant.
+            No port is set, or an address, a port or a file for TLS cannot be had; the message says why, and which setting is
+            meant.
         """
         configure()
         local = self._settings.local
-        where = (local.bind, local.port if port is None else port)
+        wanted: dict[Entrance, int] = {}
+        if local.port or port is not None:
+            wanted["port"] = local.port if port is None else port
+        if local.tls_port or tls_port is not None:
+            wanted["tls_port"] = local.tls_port if tls_port is None else tls_port
+        if not wanted:
+            msg = "[local] port and tls_port are 0, which switches the listener off: set one, or run 'work' alone"
+            raise ConfigurationError(msg)
+        contexts = None
+        if "tls_port" in wanted:
+            contexts = tls.ServerContexts(self._settings)
+            contexts.current()
         ae = ApplicationEntity(local.ae_title)
         ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
@@ -108,21 +122,40 @@ class Receiver:
         ae.acse_timeout = ASSOCIATE_TIMEOUT
         ae.dimse_timeout = STALL_TIMEOUT
         ae.network_timeout = IDLE_TIMEOUT
-        try:
-            self._server = _Server(ae, where, self, self._log)
-        except OSError as error:
-            raise ConfigurationError(_cannot_listen(error, *where)) from error
-        self._listener = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="dicom-listener", daemon=True
-        )
-        self._listener.start()
-        ids = {"ae_title": local.ae_title, "bind": local.bind, "port": self.port}
+        servers: dict[Entrance, _Server] = {}
+        for name, number in wanted.items():
+            where = (local.bind, number)
+            try:
+                servers[name] = _Server(ae, where, self, self._log, contexts if name == "tls_port" else None)
+            except OSError as error:
+                for server in servers.values():
+                    server.server_close()
+                raise ConfigurationError(_cannot_listen(error, *where, setting=name)) from error
+        self._servers = servers
+        for server in servers.values():
+            threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="dicom-listener", daemon=True
+            ).start()
+        ids = {"ae_title": local.ae_title, "bind": local.bind, "port": self.port, "tls_port": self.tls_port}
         self._log.info("receiver_started", extra={"ids": ids})
 
     @property
     def port(self) -> int:
-        """The port that is listened on; 0 before ``start`` and after ``stop``."""
-        return int(self._server.server_address[1]) if self._server else 0
+        """The port without TLS that is listened on; 0 before ``start`` and after ``stop``, or where there is none."""
+        return self._port("port")
+
+    @property
+    def tls_port(self) -> int:
+        """The port with TLS that is listened on; 0 as for ``port``."""
+        return self._port("tls_port")
+
+    def _port(self, entrance: Entrance) -> int:
+        server = self._servers.get(entrance)
+        return int(server.server_address[1]) if server else 0
+
+    def _associations(self) -> list[Acceptor]:
+        """Return those that are alive, through whichever port they came."""
+        return [a for server in self._servers.values() for a in server.associations()]
 
     @property
     def counts(self) -> Counts:
@@ -139,13 +172,13 @@ class Receiver:
 
         What takes longer than ``timeout`` seconds is cut: its sender got no answer, and sends it again.
         """
-        server, self._server = self._server, None
-        if server is None:
+        if not self._servers:
             return
         self._stopping.set()
         deadline = time.monotonic() + timeout
-        server.shutdown()
-        open_ones = server.associations()
+        for server in self._servers.values():
+            server.shutdown()
+        open_ones, self._servers = self._associations(), {}
         closers = [threading.Thread(target=_close, args=(a, deadline), daemon=True) for a in open_ones]
         for thread in closers:
             thread.start()
@@ -162,8 +195,7 @@ class Receiver:
 
     def admit(self, peer: Peer) -> access.Access:
         """Decide about an association."""
-        server = self._server
-        if server is None or len(server.associations()) > self._settings.local.max_associations:
+        if not self._servers or len(self._associations()) > self._settings.local.max_associations:
             limit = self._settings.local.max_associations
             return access.Access(
                 failed="limit",
@@ -173,7 +205,13 @@ class Receiver:
                 reason=access.LOCAL_LIMIT_EXCEEDED,
             )
         return access.decide(
-            self._settings, peer.called, peer.calling, peer.address, "associate", addresses_of=self._addresses_of
+            self._settings,
+            peer.called,
+            peer.calling,
+            peer.address,
+            "associate",
+            certificate=peer.certificate,
+            addresses_of=self._addresses_of,
         )
 
     def store(
@@ -227,9 +265,17 @@ class _Server(ThreadedAssociationServer):
     request_queue_size = 128
     daemon_threads = True
 
-    def __init__(self, ae: ApplicationEntity, where: tuple[str, int], receiver: Receiver, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        ae: ApplicationEntity,
+        where: tuple[str, int],
+        receiver: Receiver,
+        log: logging.Logger,
+        tls_contexts: tls.ServerContexts | None,
+    ) -> None:
         self.receiver = receiver
         self.log = log
+        self.tls_contexts = tls_contexts
         super().__init__(ae, where, ae.ae_title, [], request_handler=_Handler)
 
     def associations(self) -> list[Acceptor]:
@@ -255,6 +301,17 @@ class _Handler(RequestHandler):
 
     server: _Server
 
+    def handle(self) -> None:
+        """Speak TLS where that is to be, on this connection's own thread, and start the association."""
+        if self.server.tls_contexts is not None:
+            try:
+                self.request = handshake.accept(self.server.tls_contexts, self.request)
+            except OSError as error:
+                ids = {"address": self.client_address[0], "why": handshake.why(error)}
+                self.server.log.warning("tls_refused", extra={"ids": ids})
+                return
+        super().handle()
+
     def _create_association(self) -> Acceptor:
         connection: socket.socket = self.request
         tune(connection, STALL_TIMEOUT)
@@ -271,12 +328,12 @@ def _close(association: Acceptor, deadline: float) -> None:
         association.cut()
 
 
-def _cannot_listen(error: OSError, bind: str, port: int) -> str:
+def _cannot_listen(error: OSError, bind: str, port: int, *, setting: Entrance) -> str:
     place = f"port {port} on {bind}"
     if error.errno == errno.EADDRINUSE:
-        return f"{place} is in use: stop the program that listens there, or set [local] port"
+        return f"{place} is in use: stop the program that listens there, or set [local] {setting}"
     if error.errno == errno.EACCES:
-        return f"{place} may not be used by this user: set [local] port to one above 1023"
+        return f"{place} may not be used by this user: set [local] {setting} to one above 1023"
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
         return f"{place} cannot be used: {bind} is no address of this machine; set [local] bind"
-    return f"{place} cannot be used ({error.strerror or type(error).__name__}): see [local] bind and port"
+    return f"{place} cannot be used ({error.strerror or type(error).__name__}): see [local] bind and {setting}"

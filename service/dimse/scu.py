@@ -14,6 +14,7 @@ from pynetdicom.dimse_primitives import C_ECHO, C_STORE
 from service.dimse import statuses
 from service.dimse.requestor import Accepted, Proposal, Requestor
 from service.dimse.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE, VERIFICATION
+from service.dimse.tls import Secured
 from service.dimse.transcode import CONVERTIBLE, convert, data_set_of
 from service.errors import OutcomeUnknown, PeerUnavailable, Rejected
 from service.settings import Node, Settings
@@ -55,8 +56,8 @@ class Offer:
     transfer_syntax_uid: str = EXPLICIT_LITTLE
 
 
-def echo(settings: Settings, node: Node) -> None:
-    """Send a C-ECHO.
+def echo(settings: Settings, node: Node) -> Secured | None:
+    """Send a C-ECHO; return what TLS came to, None where the node is called without.
 
     Raises
     ------
@@ -77,6 +78,7 @@ def echo(settings: Settings, node: Node) -> None:
             status = response.Status if response.Status is not None else statuses.PROCESSING_FAILURE
             msg = f"{peer} answers C-ECHO with {statuses.describe(status)}"
             raise Rejected(msg, status)
+        return peer.secured
 
 
 def probe(settings: Settings, node: Node) -> frozenset[str]:

@@ -66,18 +66,20 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """A child is up; ``port`` is where it listens, 0 where it does not."""
+    """A child is up; ``port`` is where it listens, ``tls_port`` where it does so with TLS, 0 where it does not."""
 
     port: int = 0
+    tls_port: int = 0
 
     def to_line(self) -> bytes:
         """Return the line to write."""
-        return json.dumps({"ready": True, "port": self.port}).encode() + b"\n"
+        return json.dumps({"ready": True, "port": self.port, "tls_port": self.tls_port}).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Ready:
         """Return what `to_line` wrote."""
-        return cls(port=int(json.loads(line)["port"]))
+        data = json.loads(line)
+        return cls(port=int(data["port"]), tls_port=int(data.get("tls_port", 0)))
 
 
 def _plain(value: object) -> object:

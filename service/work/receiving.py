@@ -25,16 +25,24 @@ def receive(order: Order, announce: Callable[[Ready], None], stop: threading.Eve
     Raises
     ------
     ConfigurationError
-        The spool or the port cannot be used, or no port is configured.
+        The spool, a port or a file for TLS cannot be used, or no port is configured.
     """
-    settings = order.settings
-    if not (settings.local.port or order.any_port):
-        msg = "[local] port is 0, which switches the listener off: set a port, or run 'work' alone"
+    settings, local = order.settings, order.settings.local
+    if not (local.port or local.tls_port or order.any_port):
+        msg = "[local] port and tls_port are 0, which switches the listener off: set one, or run 'work' alone"
         raise ConfigurationError(msg)
     spool = make_spool(settings)
     spool.prepare()
     receiver = Receiver(settings, spool, SystemClock())
-    receiver.start(0 if order.any_port else None)
-    announce(Ready(port=receiver.port))
+    if order.any_port:
+        receiver.start(0 if local.port or not local.tls_port else None, 0 if local.tls_port else None)
+    else:
+        receiver.start()
+    if settings.tls.certificate or settings.tls.ca:
+        # the library that reads certificates costs 12 MB: only where there are some
+        from service.dimse.certificates import keep_watch  # noqa: PLC0415
+
+        keep_watch(settings.tls, SystemClock(), stop)
+    announce(Ready(port=receiver.port, tls_port=receiver.tls_port))
     stop.wait()
     receiver.stop(CHILD_GRACE_SECONDS)

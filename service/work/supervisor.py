@@ -84,6 +84,7 @@ class _Child:
     order: Order
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
+    tls_port: int = 0
     ready: bool = False
     #: monotonic time of the next start, while it is down
     start_at: float = 0.0
@@ -155,7 +156,7 @@ class _Supervisor:
             # Ctrl-C reaches the parent alone, which then ends the children in order
             process_group=0,
         )
-        child.process, child.ready, child.port = process, False, 0
+        child.process, child.ready, child.port, child.tls_port = process, False, 0, 0
         assert process.stdin is not None  # noqa: S101 - PIPE
         assert process.stdout is not None  # noqa: S101 - PIPE
         with suppress(BrokenPipeError):
@@ -176,7 +177,8 @@ class _Supervisor:
             child: _Child = key.data
             line = child.process.stdout.readline() if child.process and child.process.stdout else b""
             if line:
-                child.ready, child.port = True, Ready.from_line(line).port
+                ready = Ready.from_line(line)
+                child.ready, child.port, child.tls_port = True, ready.port, ready.tls_port
                 self._maybe_ready()
             else:
                 self._selector.unregister(key.fileobj)
@@ -188,8 +190,11 @@ class _Supervisor:
             return
         port = next((c.port for c in self._children if c.role == "receive"), 0)
         ids: dict[str, object] = {"roles": ",".join(c.role for c in self._children), "pid": os.getpid()}
+        tls_port = next((c.tls_port for c in self._children if c.role == "receive"), 0)
         if port:
             ids["port"] = port
+        if tls_port:
+            ids["tls_port"] = tls_port
         self._were_ready = True
         _log.info("ready", extra={"ids": ids})
 

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from sqlalchemy.exc import DBAPIError
 
 from service.clock import SystemClock
+from service.dimse.certificates import keep_watch
+from service.dimse.tls import client_contexts
 from service.flow import triage
 from service.store.engine import make_engine
 from service.work import completing, composing, database, jobs, sending, sweeping
@@ -40,11 +42,13 @@ def work(order: Order, announce: Callable[[Ready], None], stop: threading.Event)
     Raises
     ------
     ConfigurationError
-        The database, the spool or the triage rules cannot be used.
+        The database, the spool, the triage rules or a file for TLS cannot be used.
     TemplateError
         The template that the rules name cannot be loaded.
     """
     settings = order.settings
+    if any(node.tls for node in settings.nodes):
+        client_contexts(settings).current()
     rules = triage.load(settings.triage.rules)
     for name in sorted({*template_names(), *(r.template for r in rules if r.template)}):
         load_template(name)
@@ -77,6 +81,9 @@ def work(order: Order, announce: Callable[[Ready], None], stop: threading.Event)
             indexer.start()
         with services.transaction() as session:
             queue.enqueue(session, jobs.sweep(sweeping.hour_of(services.now())))
+        if order.alone:
+            # else `receive` does it
+            keep_watch(settings.tls, services.clock, stop)
         announce(Ready())
         stop.wait()
         runner.stop(CHILD_GRACE_SECONDS)

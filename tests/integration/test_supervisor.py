@@ -197,7 +197,7 @@ class TestWhatCannotWork:
     def test_a_listener_that_is_switched_off(self, configure):
         code, said = run_serve(configure(local=Local(port=0)), "--role", "receive")
         assert code == 2
-        assert "[local] port is 0" in said
+        assert "[local] port and tls_port are 0" in said
 
     def test_triage_rules_that_are_not_there(self, configure, tmp_path):
         from service.settings import Triage  # noqa: PLC0415 - here only
@@ -281,7 +281,8 @@ class TestHandover:
         assert Order.from_line(order.to_line()).settings.database.url.get_secret_value() == url
 
     def test_an_answer_arrives_as_it_was_given(self):
-        assert Ready.from_line(Ready(port=7).to_line()) == Ready(port=7)
+        for ready in (Ready(port=7), Ready(tls_port=8), Ready(port=7, tls_port=8)):
+            assert Ready.from_line(ready.to_line()) == ready
 
 
 class TestLocks:

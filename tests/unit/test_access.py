@@ -9,6 +9,7 @@ import pytest
 
 from service.dimse import access
 from service.dimse.access import Access, decide, resolve
+from service.dimse.tls import PeerCertificate
 from service.settings import Local, Node, Settings, Triage
 
 PACS = Node(name="PACS", ae_title="ORTHANC", host="10.0.0.5")
@@ -126,3 +127,47 @@ def test_names_are_resolved_and_remembered(monkeypatch: pytest.MonkeyPatch) -> N
     assert resolve("pacs.example") == expected
     assert resolve("down.example") == frozenset()
     assert resolve("192.0.2.1") == frozenset({ipaddress.ip_address("192.0.2.1")})
+
+
+SHOWN = PeerCertificate(names=frozenset({"scanner.example"}), fingerprint="sha256:" + "ab" * 32)
+OTHER = PeerCertificate(names=frozenset({"other.example", "evil\nname"}), fingerprint="sha256:" + "cd" * 32)
+NONE_SHOWN = PeerCertificate()
+BOUND = {"name": "SCANNER", "ae_title": "SCANNER", "host": "10.0.0.9"}
+
+
+def proven(bound_to: list[str], certificate: PeerCertificate | None, address: str = "10.0.0.9") -> Access:
+    node = Node.model_validate({**BOUND, "certificate": bound_to})
+    return decide(Settings(nodes=(node,)), "LMS_SR", "SCANNER", address, certificate=certificate)
+
+
+@pytest.mark.parametrize("bound_to", [["scanner.example"], ["else.example", "SHA256:" + ":".join(["AB"] * 32)]])
+def test_node_that_names_a_certificate_has_to_show_it(bound_to: list[str]) -> None:
+    assert proven(bound_to, SHOWN).granted
+    for certificate, said in (
+        (None, "SCANNER has to call with TLS"),
+        (NONE_SHOWN, "SCANNER has to show its certificate: it showed none"),
+        (OTHER, f"(evil?name, other.example, {OTHER.fingerprint}) is not that of node SCANNER: see `certificate`"),
+    ):
+        decision = proven(bound_to, certificate)
+        assert (decision.failed, decision.node) == ("certificate", None)
+        # PS3.8 Table 9-21: rejected permanent, by the service user, no reason given
+        assert (decision.result, decision.source, decision.reason) == (1, 1, 1)
+        assert said in decision.why
+
+
+@pytest.mark.parametrize("certificate", [None, NONE_SHOWN, SHOWN, OTHER])
+def test_node_that_names_no_certificate_is_known_by_title_and_address(certificate: PeerCertificate | None) -> None:
+    assert proven([], certificate).granted
+
+
+def test_certificate_does_not_stand_for_the_address() -> None:
+    assert proven(["scanner.example"], SHOWN, address="10.0.0.8").failed == "address"
+
+
+def test_of_two_nodes_with_a_title_the_certificate_says_which_calls() -> None:
+    first, second = (
+        Node.model_validate({**BOUND, "name": name, "certificate": [name]}) for name in ("a.example", "scanner.example")
+    )
+    settings = Settings(nodes=(first, second))
+    assert decide(settings, "LMS_SR", "SCANNER", "10.0.0.9", certificate=SHOWN).node == second
+    assert "a.example, scanner.example" in decide(settings, "LMS_SR", "SCANNER", "10.0.0.9").why

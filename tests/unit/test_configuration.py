@@ -57,6 +57,15 @@ def test_a_secret_may_come_from_a_file(tmp_path):
     assert "hunter2" not in repr(settings)
 
 
+def test_passphrase_of_the_key_comes_as_a_variable_or_as_a_file_that_is_read_when_it_is_needed():
+    settings = load(None, {"LMS_SR_TLS__CERTIFICATE": "c", "LMS_SR_TLS__KEY_PASSPHRASE": "hunter2"})
+    assert settings.tls.key_passphrase.get_secret_value() == "hunter2"
+    assert "hunter2" not in str(effective(settings))
+    settings = load(None, {"LMS_SR_TLS__CERTIFICATE": "c", "LMS_SR_TLS__KEY_PASSPHRASE_FILE": "/run/secrets/word"})
+    assert settings.tls.key_passphrase_file == "/run/secrets/word"
+    assert load(None, {"LMS_SR_TLS__CA": "a.pem, b.pem"}).tls.ca == ("a.pem", "b.pem")
+
+
 def test_variables_that_are_not_ours_are_left_alone():
     assert load(None, {"LMS_SR_SERVICE_HOST": "10.0.0.1", "LMS_SR_PORT": "tcp://x", "OTHER__X": "1"}) == Settings()
 
@@ -81,6 +90,27 @@ def test_variables_that_are_not_ours_are_left_alone():
         ("[[nodes]]\nname='A'\nae_title='A'\nreports=true\n", {}, "'A' has no port"),
         ("[triage]\nalways=['LMS_SR']\n", {}, "our own title"),
         ("[completion]\nmax_seconds=10\n", {}, "completed by force"),
+        ("[local]\ntls_port=2762\n", {}, "[local] tls_port needs a certificate to show: set [tls] certificate"),
+        ("[local]\ntls_port=2762\n[tls]\ncertificate='c'\n", {}, "[tls] mutual needs the CAs of those who call"),
+        ("[local]\nport=2762\ntls_port=2762\n", {}, "tls_port and port are both 2762"),
+        ("[tls]\nkey='k'\n", {}, "[tls] key is of no use without its certificate"),
+        ("[tls]\nkey_passphrase='hunter2'\n", {}, "[tls] key is of no use without its certificate"),
+        (
+            "[tls]\ncertificate='c'\nkey_passphrase='p'\n",
+            {"LMS_SR_TLS__KEY_PASSPHRASE_FILE": "f"},
+            "key_passphrase and key_passphrase_file are both set",
+        ),
+        ("[tls]\ncrl=['r']\n", {}, "[tls] crl is of no use without CAs"),
+        ("[tls]\nprofile='B.1'\n", {}, "[tls] profile: Input should be 'B.12' or 'B.13'"),
+        ("[[nodes]]\nname='A'\nae_title='A'\ntls=true\n", {}, "'A' has tls = true: set [tls] ca"),
+        ("[[nodes]]\nname='A'\nae_title='A'\ntls_name='a'\n", {}, "'A' has a tls_name, but we call it without TLS"),
+        (
+            "[[nodes]]\nname='A'\nae_title='A'\ncertificate=['a']\n",
+            {},
+            "'A' has to call with a certificate: set [local]",
+        ),
+        ("[[nodes]]\nname='A'\nae_title='A'\ncertificate=['sha256:ab']\n", {}, "'sha256:ab' is no fingerprint"),
+        ("[[nodes]]\nname='A'\nae_title='A'\ncertificate=['ä']\n", {}, "is no name of a certificate"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_way_out(tmp_path, text, environ, said):
