@@ -87,7 +87,22 @@ class Local(Section):
         default=0, description="DICOM port with TLS (2762 is registered for it); 0 switches the listener off"
     )
     max_associations: int = Field(
-        default=50, ge=1, le=500, description="associations at the same time; more are told to come later"
+        default=50,
+        ge=1,
+        le=500,
+        description="associations at the same time; more are told to come later. A tenth more (at least two) is kept for nodes that "
+        "have none open",
+    )
+    receive_processes: int = Field(
+        default=0,
+        ge=0,
+        le=32,
+        description="processes that receive, behind one front door; 0: half as many as processor cores, 1 to 4. 1: door and all in one",
+    )
+    fast_path: bool = Field(
+        default=True,
+        description="read objects straight from the network into the spool; false: through pynetdicom's own reading, which is slower "
+        "and holds each object in memory",
     )
 
 
@@ -134,6 +149,11 @@ class Storage(Section):
     )
     reserve_mb: int = Field(
         default=2048, ge=0, description="free space below which objects are refused (A700: out of resources)"
+    )
+    max_object_mb: int = Field(
+        default=16384,
+        ge=1,
+        description="size of one object above which its sender is cut off: it has no end, or no place here",
     )
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import ipaddress
+import os
+import socket
+import ssl
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -163,3 +168,35 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+# --- a peer that answers with TLS -----------------------------------------------------------------------------------------
+
+_LINGER_SECONDS, _LINGER_BYTES = 0.5, 1 << 16
+
+
+def shake_hands(context: ssl.SSLContext, connection: socket.socket, *, timeout: float = 10.0) -> ssl.SSLSocket:
+    """Speak TLS on a connection that was accepted; it is closed where that fails, when the other side can have read the alert."""
+    wrapped = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+    wrapped.settimeout(timeout)
+    try:
+        wrapped.do_handshake()
+    except OSError as error:
+        if isinstance(error, ssl.SSLError):
+            _linger(wrapped)
+        wrapped.close()
+        raise
+    return wrapped
+
+
+def _linger(connection: socket.socket) -> None:
+    """Read away what was sent meanwhile: closing with something unread would lose our last word."""
+    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as plain:
+        plain.shutdown(socket.SHUT_WR)
+        until, left = time.monotonic() + _LINGER_SECONDS, _LINGER_BYTES
+        while left > 0 and (wait := until - time.monotonic()) > 0:
+            plain.settimeout(wait)
+            piece = plain.recv(min(left, 4096))
+            if not piece:
+                break
+            left -= len(piece)

@@ -1,19 +1,22 @@
-"""One association that a peer opened: whether it is let in, what is negotiated, and how its requests are answered.
+"""One association that a peer opened: what is negotiated, and how its requests are answered.
 
 Built on pynetdicom's acceptor. Its own storage service is not used: it accepts the first transfer syntax that a peer
 proposes, Deflated or unknown, answers some broken requests not at all, and hands data sets on decoded.
+
+Whether the peer is let in was decided before (``service.dimse.door``); its A-ASSOCIATE-RQ has arrived whole. This class runs on
+pynetdicom's two threads, as they are; ``service.dimse.fast`` runs the same on one.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
-import ssl
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Protocol
+from typing import Protocol, cast
 
 from pydicom.uid import UID
 from pynetdicom import evt
@@ -22,16 +25,22 @@ from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.dimse_primitives import C_CANCEL, C_ECHO, C_STORE, DimseServiceType
+from pynetdicom.dul import DULServiceProvider
 from pynetdicom.fsm import InvalidEventError, StateMachine
 from pynetdicom.pdu_primitives import A_ASSOCIATE, P_DATA
 from pynetdicom.presentation import PresentationContext, build_context
-from pynetdicom.transport import AddressInformation, ThreadedAssociationServer
+from pynetdicom.timer import Timer
+from pynetdicom.transport import AddressInformation
 
 from service.dimse import access, statuses
-from service.dimse.library import GARBAGE, QuickSocket
+from service.dimse.library import GARBAGE, QuickSocket, end
 from service.dimse.syntaxes import IMPLICIT_LITTLE, VERIFICATION, is_storage_class, is_taken_syntax
-from service.dimse.tls import PeerCertificate, peer_names
+from service.dimse.tls import PeerCertificate
 from service.model.uids import MAX_UID
+from service.store.file_meta import FileMeta
+
+#: source of an A-ABORT (PS3.8 Table 9-26)
+_SERVICE_PROVIDER = 0x02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +61,55 @@ class Answer:
     comment: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A peer that is let in: its connection, the A-ASSOCIATE-RQ as it came, and who may do what there.
+
+    ``number`` is its place among the open associations.
+    """
+
+    number: int
+    connection: socket.socket
+    port: int
+    request: bytes
+    peer: Peer
+    granted: access.Access
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """How long a peer may take, in seconds on a clock that nobody sets.
+
+    ``stall``: for a PDU from its first byte to its last, or to take what we send. ``idle``: between two messages. ``associate``: to
+    close the connection after our last word (the ARTIM timer of PS3.8 9.1.5).
+    """
+
+    associate: float = 10.0
+    stall: float = 15.0
+    idle: float = 60.0
+
+
+class Incoming(Protocol):
+    """An object on its way: written piece by piece, then finished or thrown away. Nothing here raises."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes have come."""
+        ...
+
+    def write(self, piece: memoryview) -> None:
+        """Take a piece of the data set; a view that is valid during the call."""
+        ...
+
+    def finish(self) -> Answer:
+        """Look the object over and keep it, or say why not."""
+        ...
+
+    def discard(self) -> None:
+        """Throw it away: it has not come whole."""
+        ...
+
+
 class House(Protocol):
     """What an association asks of the receiver that it belongs to."""
 
@@ -60,14 +118,17 @@ class House(Protocol):
         """Say whether nothing more is to be begun."""
         ...
 
-    def admit(self, peer: Peer) -> access.Access:
-        """Decide about an association."""
+    @property
+    def max_object_bytes(self) -> int:
+        """How large an object may be; whoever sends more is cut off."""
         ...
 
-    def store(
-        self, peer: Peer, data_set: memoryview, *, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str
-    ) -> Answer:
-        """Keep an object, or say why not. Raises nothing."""
+    def begin(self, meta: FileMeta) -> Incoming:
+        """Begin an object that is allowed to come. Raises nothing."""
+        ...
+
+    def ended(self, number: int) -> None:
+        """Hear that the association with this number is over."""
         ...
 
 
@@ -77,6 +138,7 @@ class _Messages(DIMSEServiceProvider):
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take the values of one PDU; what is no message ends the association."""
         try:
+            self._check_size(primitive)
             # one value at a time: pynetdicom forgets what follows the end of a message in the same PDU
             for value in primitive.presentation_data_value_list:
                 piece = P_DATA()
@@ -88,6 +150,14 @@ class _Messages(DIMSEServiceProvider):
         except GARBAGE:
             # unrecognised or invalid PDU (PS3.8 Table 9-5): it is answered with an abort
             self.dul.event_queue.put("Evt19")
+
+    def _check_size(self, primitive: P_DATA) -> None:
+        held = self.message.data_set if self.message is not None else None
+        if held is None:
+            return
+        coming = sum(len(data) for _, data in primitive.presentation_data_value_list)
+        if held.tell() + coming > cast("Acceptor", self.assoc).house.max_object_bytes:
+            raise ValueError
 
     def _finish(self, message: DIMSEMessage) -> None:
         # pynetdicom cannot hold such a UID; without it the request is answered, where an abort would make the peer try for ever
@@ -110,95 +180,150 @@ class _States(StateMachine):
             self.dul.kill_dul()
 
 
+class _Monotonic(Timer):
+    """pynetdicom's timer on a clock that nobody sets: an hour forward would abort every association."""
+
+    def start(self) -> None:
+        """Begin anew."""
+        self._start_time, self._end_time = time.monotonic(), None
+
+    def stop(self) -> None:
+        """Stand still."""
+        self._end_time = time.monotonic()
+
+    @property
+    def remaining(self) -> float:
+        """Seconds that are left; 1 where there is no limit."""
+        if self.timeout is None:
+            return 1
+        if self._start_time is None:
+            return self.timeout
+        until = time.monotonic() if self._end_time is None else self._end_time
+        return self.timeout - (until - self._start_time)
+
+
+class _Provider(DULServiceProvider):
+    """pynetdicom's upper layer, which does not read on while a message waits: the network holds what the peer sends too early."""
+
+    def _is_transport_event(self) -> bool:
+        """Read a PDU if there is one, and nothing is in the way."""
+        assoc = self.assoc
+        if not self.event_queue.empty():
+            # what was read before comes first: behind an unknown PDU there may be less than the next one's head
+            return False
+        if self.state_machine.current_state == "Sta6" and isinstance(assoc, Acceptor) and assoc.is_full:
+            return False
+        return super()._is_transport_event()
+
+
 class Acceptor(Association):
-    """An association with a peer that called us.
+    """An association with a peer that called us and is let in.
 
     Parameters
     ----------
-    ae, server:
-        pynetdicom's, whose time-outs and sizes it takes over.
-    connection:
-        The accepted socket, after the TLS handshake where there is one.
-    address:
-        Of the peer, as the socket tells it.
+    ae:
+        pynetdicom's, whose sizes it takes over.
+    admitted:
+        Who is at the other end, and what it asked for.
     house:
-        Who decides.
+        Who keeps what comes.
+    times:
+        How long the peer may take for what.
     log:
         Where it is told.
     """
 
     def __init__(
-        self,
-        ae: ApplicationEntity,
-        server: ThreadedAssociationServer,
-        connection: socket.socket,
-        address: tuple[str, int],
-        house: House,
-        log: logging.Logger,
+        self, ae: ApplicationEntity, admitted: Admitted, house: House, times: Times, log: logging.Logger
     ) -> None:
         super().__init__(ae, "acceptor")
-        # pynetdicom counts associations by this name
-        self.name = f"AcceptorThread@{address[0]}:{address[1]}"
-        self.dimse = _Messages(self)
-        self.dul.state_machine = _States(self.dul)
-        self._server = server
-        self._house = house
-        self._log = log
-        certificate = peer_names(connection) if isinstance(connection, ssl.SSLSocket) else None
-        self.peer = Peer(address=address[0], certificate=certificate)
-        self.granted = access.Access()
+        self.peer = admitted.peer
+        self.granted = admitted.granted
+        self.house = house
+        self.number = admitted.number
         self.is_serving = self._told = False
         self.served = self.failed = 0
-        self.set_socket(QuickSocket(self, client_socket=connection))
+        self._times = times
+        self._log = log
+        self._connection = admitted.connection
+        # pynetdicom counts associations by this name
+        self.name = f"AcceptorThread@{self.peer.address}:{admitted.port}"
+        self.dimse = _Messages(self)
+        self.dul = self._make_provider()
+        self.dul.state_machine = _States(self.dul)
+        self.dul._idle_timer = _Monotonic(times.idle)  # noqa: SLF001 - pynetdicom's, on our clock
+        self.dul.artim_timer = _Monotonic(times.associate)
+        self.acse_timeout, self.dimse_timeout, self.network_timeout = times.associate, times.stall, times.idle
+        admitted.connection.settimeout(times.stall)
+        self.set_socket(self._make_socket(admitted))
         self.acceptor.maximum_length = ae.maximum_pdu_size
         self.acceptor.ae_title = ae.ae_title
-        self.acceptor.address_info = AddressInformation.from_tuple(server.server_address)
+        self.acceptor.address_info = AddressInformation.from_tuple(_numeric(admitted.connection.getsockname()))
         self.acceptor.implementation_class_uid = ae.implementation_class_uid
         self.acceptor.implementation_version_name = ae.implementation_version_name
-        self.requestor.address_info = AddressInformation.from_tuple(address)
-        self.bind(evt.EVT_REQUESTED, self._guarded(self._admit))
+        self.requestor.address_info = AddressInformation.from_tuple(
+            (self.peer.address.partition("%")[0], admitted.port)
+        )
+        self.bind(evt.EVT_REQUESTED, self._guarded(self._propose))
         self.bind(evt.EVT_RELEASED, self._guarded(lambda: self._tell("released")))
         self.bind(evt.EVT_ABORTED, self._guarded(lambda: self._tell("aborted")))
+
+    def _make_provider(self) -> DULServiceProvider:
+        return _Provider(self)
+
+    def _make_socket(self, admitted: Admitted) -> QuickSocket:
+        return QuickSocket(self, admitted.connection, stall=self._times.stall, read=admitted.request)
+
+    def run_reactor(self) -> None:
+        """Serve the association to its end; pynetdicom's hook, on the association's own thread."""
+        try:
+            super().run_reactor()
+        finally:
+            # pynetdicom leaves a socket open whose peer has gone
+            end(self._connection)
+            self.house.ended(self.number)
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether a message is being served, or waits for that."""
+        return self.is_serving or not self.dimse.msg_queue.empty()
 
     @property
     def is_busy(self) -> bool:
         """Say whether an object is on its way or being kept."""
-        return self.is_serving or self.dimse.message is not None or not self.dimse.msg_queue.empty()
+        return self.is_full or self.dimse.message is not None
 
-    def belongs_to(self, server: ThreadedAssociationServer) -> bool:
-        """Say whether ``server`` took the connection."""
-        return self._server is server
+    def end(self) -> None:
+        """End the association when nothing is on its way; from another thread."""
+        if self.is_established and not self.is_busy:
+            self.abort()
+        else:
+            self.cut()
 
     def cut(self) -> None:
         """Close the connection without a word; returns at once."""
-        connection = self.dul.socket.socket if self.dul.socket else None
-        if connection is not None:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
         self.dul.kill_dul()
 
-    # --- being let in --------------------------------------------------------------------------------------------------
+    # --- negotiation ---------------------------------------------------------------------------------------------------
 
-    def _admit(self) -> None:
-        """Decide while the A-ASSOCIATE-RQ waits, and say what may be negotiated."""
+    def _propose(self) -> None:
+        """Say, while the A-ASSOCIATE-RQ waits, what may be negotiated."""
         request = self.requestor.primitive
         if not isinstance(request, A_ASSOCIATE):
-            self._reject(access.REJECTED_TRANSIENT, access.SOURCE_PRESENTATION, access.NO_REASON)
+            # the peer left while its request was being read
+            self.acse.send_reject(access.REJECTED_TRANSIENT, access.SOURCE_PRESENTATION, access.NO_REASON)
+            # returns when the answer has gone out
+            self.kill()
             return
-        self.peer = Peer(
-            calling=str(request.calling_ae_title).strip(),
-            called=str(request.called_ae_title).strip(),
-            address=self.requestor.address,
-            certificate=self.peer.certificate,
-        )
-        decision = self._house.admit(self.peer)
-        if not decision.granted:
-            ids = {"failed": decision.failed, "why": decision.why, "address": self.peer.address}
-            self._log.warning("association_refused", extra={"ids": ids})
-            self._reject(decision.result, decision.source, decision.reason)
+        proposed = request.presentation_context_definition_list
+        if not all(c.abstract_syntax and c.transfer_syntax for c in proposed):
+            # mandatory sub-items of a presentation context (PS3.8 Table 9-13)
+            self.acse.send_abort(_SERVICE_PROVIDER)
+            self.kill()
             return
-        self.granted = decision
-        self.acceptor.supported_contexts = self._contexts(request.presentation_context_definition_list)
+        self.acceptor.supported_contexts = self._contexts(proposed)
 
     def _contexts(self, proposed: list[PresentationContext]) -> list[PresentationContext]:
         """Return what we take of what is proposed: of each context the first transfer syntax that we take.
@@ -223,11 +348,6 @@ class Acceptor(Association):
                 syntaxes[taken] = None
         # where no syntax is taken, one that was not proposed, so that the answer is about syntaxes and not about the class
         return [build_context(uid, list(syntaxes) or [IMPLICIT_LITTLE]) for uid, syntaxes in wanted.items()]
-
-    def _reject(self, result: int, source: int, reason: int) -> None:
-        self.acse.send_reject(result, source, reason)
-        # returns when the answer has gone out
-        self.kill()
 
     def _guarded(self, action: Callable[[], None]) -> Callable[[evt.Event], None]:
         def handle(_: evt.Event) -> None:
@@ -268,7 +388,7 @@ class Acceptor(Association):
                 return
         finally:
             self.is_serving = False
-        if self._house.is_stopping:
+        if self.house.is_stopping:
             self.abort()
 
     def _store(self, request: C_STORE, context: PresentationContext, context_id: int) -> None:
@@ -291,7 +411,22 @@ class Acceptor(Association):
     def _answer(self, request: C_STORE, context: PresentationContext) -> Answer:
         sop_class, sop_instance = request.AffectedSOPClassUID, request.AffectedSOPInstanceUID
         data_set = request.DataSet
-        if sop_class is None or sop_instance is None or not isinstance(data_set, BytesIO):
+        if not isinstance(data_set, BytesIO):
+            sop_instance = None
+        incoming = self._begin(sop_class and str(sop_class), sop_instance and str(sop_instance), context)
+        if isinstance(incoming, Answer):
+            return incoming
+        # a view, so that an object is in memory once
+        assert isinstance(data_set, BytesIO)  # noqa: S101 - else there was an answer
+        with data_set.getbuffer() as view:
+            incoming.write(view)
+        return incoming.finish()
+
+    def _begin(
+        self, sop_class: str | None, sop_instance: str | None, context: PresentationContext
+    ) -> Incoming | Answer:
+        """Begin an object, or say from its command alone why not."""
+        if not sop_class or not sop_instance:
             return Answer(
                 status=statuses.MISTYPED_ARGUMENT, comment="the request names no SOP class, instance or data set"
             )
@@ -300,12 +435,16 @@ class Acceptor(Association):
         node = self.granted.node
         if node is None or "store" not in node.may:
             return Answer(status=statuses.NOT_AUTHORISED, comment="this node may not store here")
-        # a view, so that an object is in memory once
-        with data_set.getbuffer() as view:
-            return self._house.store(
-                self.peer,
-                view,
-                transfer_syntax_uid=str(context.transfer_syntax[0]),
-                sop_class_uid=str(sop_class),
-                sop_instance_uid=str(sop_instance),
-            )
+        meta = FileMeta(
+            sop_class_uid=sop_class,
+            sop_instance_uid=sop_instance,
+            transfer_syntax_uid=str(context.transfer_syntax[0]),
+            calling_ae_title=self.peer.calling,
+            called_ae_title=self.peer.called,
+            address=self.peer.address,
+        )
+        return self.house.begin(meta)
+
+
+def _numeric(where: tuple[str, int] | tuple[str, int, int, int]) -> tuple[str, int]:
+    return str(where[0]).partition("%")[0], int(where[1])

@@ -110,6 +110,29 @@ def decide(
     return Access(node=found)
 
 
+def needs_names(settings: Settings, calling: str) -> bool:
+    """Say whether deciding about a caller of this title asks the resolver for a host name, and so may take its time."""
+    return any(
+        not _is_network(place)
+        for node in settings.nodes
+        if node.ae_title == calling.strip()
+        for place in node.from_ or (node.host,)
+    )
+
+
+def node_named(settings: Settings, name: str) -> Node | None:
+    """Return the node that `decide` found, by its name."""
+    return settings.node(name) or next((n for n in [_ourselves(settings)] if n.name == name), None)
+
+
+def _is_network(place: str) -> bool:
+    try:
+        ipaddress.ip_network(place, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
 def _ourselves(settings: Settings) -> Node:
     """Return ourselves as a node: from this machine, by our own title, for C-ECHO only (``lms-sr health``)."""
     local = settings.local

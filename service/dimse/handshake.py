@@ -1,24 +1,21 @@
-"""The TLS handshake on a connection, as either side, and what it is said to have failed of."""
+"""The TLS handshake on a connection that we open, and what a handshake is said to have failed of, on either side.
+
+That of a connection that was accepted is made by ``service.dimse.entrance``, which waits for nobody.
+"""
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
-import time
 from contextlib import suppress
 from typing import Final
 
-from service.dimse.tls import ClientContexts, ServerContexts, client_contexts, peer_names
+from service.dimse.tls import ClientContexts, client_contexts, peer_names
 from service.errors import PeerUnavailable
 from service.settings import FINGERPRINT, Node, Settings
 
 #: seconds from the connection to the end of the handshake, whatever the peer sends meanwhile
 HANDSHAKE_TIMEOUT: Final = 10.0
-#: seconds, and bytes, that a peer who was refused may use up so that it reads the alert
-_LINGER_SECONDS: Final = 0.5
-_LINGER_BYTES: Final = 1 << 16
-
 
 #: X509_V_ERR_*: what was wrong with a certificate
 _NOT_BELIEVED: Final = {
@@ -77,46 +74,6 @@ def why(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "it does not answer in time: does it speak TLS on this port?"
     return "it broke the connection"
-
-
-def accept(contexts: ServerContexts, connection: socket.socket, *, timeout: float = HANDSHAKE_TIMEOUT) -> ssl.SSLSocket:
-    """Speak TLS on a connection that was accepted; it is closed where that fails.
-
-    Parameters
-    ----------
-    timeout:
-        Seconds for all of the handshake, however slowly the peer speaks.
-
-    Raises
-    ------
-    OSError
-        The handshake failed; ``why`` says in what.
-    """
-    opened: list[socket.socket] = [connection]
-    try:
-        wrapped = contexts.current().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-        opened.append(wrapped)
-        wrapped.settimeout(timeout)
-        wrapped.do_handshake()
-    except BaseException as error:
-        if isinstance(error, ssl.SSLError):
-            linger(opened[-1])
-        _close(opened)
-        raise
-    return wrapped
-
-
-def linger(connection: socket.socket) -> None:
-    """Let a peer that was refused read the alert: what it has sent meanwhile is read away, else closing would lose it."""
-    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as plain:
-        plain.shutdown(socket.SHUT_WR)
-        until, left = time.monotonic() + _LINGER_SECONDS, _LINGER_BYTES
-        while left > 0 and (wait := until - time.monotonic()) > 0:
-            plain.settimeout(wait)
-            piece = plain.recv(min(left, 4096))
-            if not piece:
-                break
-            left -= len(piece)
 
 
 def _close(connections: list[socket.socket]) -> None:

@@ -7,12 +7,13 @@ system makes them, and reads them in pieces of 4 KB.
 from __future__ import annotations
 
 import logging
+import select
 import socket
 import ssl
 import struct
 import time
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pydicom.config
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -20,6 +21,9 @@ from pynetdicom import _config
 from pynetdicom.transport import AssociationSocket
 
 from service.dimse.handshake import say_goodbye
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
 
 #: what we offer to take in one PDU (PS3.8 D.1); dcmtk's largest
 MAX_PDU: Final = 131072
@@ -113,13 +117,54 @@ def read_exactly(connection: socket.socket, length: int, *, deadline: float | No
 
 
 class QuickSocket(AssociationSocket):
-    """pynetdicom's socket with our way of reading it."""
+    """pynetdicom's socket with our way of reading it.
+
+    Parameters
+    ----------
+    assoc:
+        The association.
+    connection:
+        Connected; its time-out is ``stall``.
+    stall:
+        Seconds that a piece of a PDU may take from its first byte to its last.
+    read:
+        What was read from the connection before.
+    """
+
+    def __init__(self, assoc: Association, connection: socket.socket, *, stall: float, read: bytes = b"") -> None:
+        super().__init__(assoc, client_socket=connection)
+        self._stall = stall
+        self._read = bytearray(read)
+
+    @property
+    def ready(self) -> bool:
+        """Say whether there is something to read; pynetdicom's cannot with more than 1023 descriptors."""
+        connection = self.socket
+        if self._read:
+            return True
+        if connection is None or not self._is_connected:
+            return False
+        if isinstance(connection, ssl.SSLSocket) and connection.pending():
+            return True
+        poll = select.poll()
+        try:
+            poll.register(connection, select.POLLIN)
+            return bool(poll.poll(0))
+        except (OSError, ValueError):
+            self.event_queue.put("Evt17")
+            return False
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read ``nr_bytes`` from the peer."""
-        if self.socket is None:
+        connection = self.socket
+        if connection is None:
             raise OSError("the connection is closed")
-        return read_exactly(self.socket, nr_bytes)
+        read = self._read[:nr_bytes]
+        del self._read[:nr_bytes]
+        if len(read) < nr_bytes:
+            read += read_exactly(connection, nr_bytes - len(read), deadline=time.monotonic() + self._stall)
+            connection.settimeout(self._stall)
+        return read
 
     def _shutdown_socket(self) -> None:
         """End the connection."""

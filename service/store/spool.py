@@ -2,14 +2,16 @@
 
 An object is acknowledged after this, in this order, each step of which a crash may follow:
 
-1. its bytes are written to a temporary file in ``incoming/`` and flushed;
-2. the file is linked to ``instances/ab/cd/<key>.dcm``, never over an existing one. The key is the SHA-256 of the SOP Instance
+1. its bytes are written to a temporary file in ``incoming/`` as they come, and flushed;
+2. the file is linked to ``instances/ab/<key>.dcm``, never over an existing one. The key is the SHA-256 of the SOP Instance
    UID alone: no text of a peer's ever becomes a name, and the same UID under another study meets the first;
 3. the temporary name is moved to ``new/<key>``, where the indexer finds it;
-4. the folders that name the object are flushed.
+4. ``new/`` is flushed: one folder for all objects, so that associations which end an object at the same moment share one flush.
 
-``new/`` itself is not flushed: after a power failure ``prepare`` finds the second name where it was before, in ``incoming/``, and
-moves it again; and the indexer reads every file without a row when it starts. So no state is reached in which an acknowledged
+After a power failure an acknowledged object has at least its name in ``new/``, and ``prepare`` gives it the one under ``instances/``
+again where that was lost. The folders under ``instances/`` are flushed when the indexer takes an object off ``new/``: many at once,
+and with nobody waiting for an answer. What a crash leaves in ``incoming/`` was either linked, and is moved on, or was never
+acknowledged, and goes; and the indexer reads every file without a row when it starts. So no state is reached in which an acknowledged
 object is forgotten, and none in which half an object has a name.
 
 The same SOP Instance UID again:
@@ -31,8 +33,9 @@ import logging
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from heapq import nsmallest
@@ -40,17 +43,22 @@ from pathlib import Path
 from typing import Final, Literal
 
 from service.errors import ConfigurationError, InputError, Refused, StoreUnavailable
-from service.store.disk import Piece, digest_from, flush_folder, same_bytes, write_all
+from service.store.disk import GroupFlush, Piece, digest_from, flush_file_system, flush_folder, same_bytes
+from service.store.draft import Draft
 from service.store.file_meta import FileMeta, StoredMeta, read_meta
 from service.store.quarantine import Quarantine, Quarantined
 
-__all__ = ["FileMeta", "Outcome", "Quarantined", "Receipt", "Spool", "StoredMeta", "key_of", "read_meta"]
+__all__ = ["Draft", "FileMeta", "Outcome", "Quarantined", "Receipt", "Spool", "StoredMeta", "key_of", "read_meta"]
 
 _log = logging.getLogger("lms_sr.spool")
 
 #: Refused: Out of Resources (PS3.4 Table B.2-1): the sender tries again later
 OUT_OF_RESOURCES: Final = 0xA700
 _KEY_LENGTH = 64
+#: more folders than this are flushed together with their whole file system, where the operating system can do that
+_FLUSHED_ONE_BY_ONE = 16
+#: seconds for which the answer that there is room is believed; an object asks again by itself while it grows
+_ROOM_SECONDS = 0.2
 _FOLDERS = ("incoming", "new", "instances", "quarantine")
 
 
@@ -102,8 +110,16 @@ class Spool:
         self._sync = durability == "commit"
         self._reserve = reserve_mb * 1_000_000
         self._incoming, self._new, self._instances, aside = (root / name for name in _FOLDERS)
+        self._incoming_name, self._new_name, self._instances_name = map(
+            str, (self._incoming, self._new, self._instances)
+        )
         self._quarantine = Quarantine(aside, self._incoming, sync=self._sync)
-        #: leaf folders whose names are known to be on the disk
+        self._flush_new = GroupFlush(self._new)
+        #: on time.monotonic: until when nobody asks again whether there is room
+        self._room_until = 0.0
+        #: folders of folders, as earlier versions made them
+        self._has_deep = False
+        #: leaf folders that are known to be on the disk themselves
         self._durable: set[Path] = set()
 
     def prepare(self) -> None:
@@ -128,7 +144,9 @@ class Spool:
                 linked.unlink(missing_ok=True)
             if self._sync:
                 flush_folder(self.root)
+            self._has_deep = self._look_for_deep()
             self._sweep()
+            self._name_again()
         except OSError as error:
             msg = (
                 f"spool {self.root} cannot be used ({error.strerror or type(error).__name__}): let the service's user write there, "
@@ -140,7 +158,7 @@ class Spool:
             raise ConfigurationError(msg)
 
     def receive(self, parts: Piece | Iterable[Piece], meta: FileMeta, *, at: dt.datetime | None = None) -> Receipt:
-        """Keep an object.
+        """Keep an object that is here already: `begin`, `Draft.write` and `keep` in one.
 
         Parameters
         ----------
@@ -156,15 +174,65 @@ class Spool:
         Refused
             A700: the reserve of free space is reached, or the disk does not take it. Nothing is left behind.
         """
-        key = key_of(meta.sop_instance_uid)
+        draft = self.begin(meta)
         try:
-            self._check_reserve()
-            return self._keep(key, [parts] if isinstance(parts, Piece) else parts, meta, at)
+            with self.refusing(draft.key):
+                for part in [parts] if isinstance(parts, Piece) else parts:
+                    draft.write(part)
+            return self.keep(draft, at=at)
+        finally:
+            draft.discard()
+
+    def begin(self, meta: FileMeta) -> Draft:
+        """Begin an object whose data set is still to come.
+
+        Whoever writes to it minds `refusal`, and ends with `keep` or `Draft.discard`.
+
+        Raises
+        ------
+        Refused
+            A700: the reserve of free space is reached, or the disk does not take it.
+        """
+        key = key_of(meta.sop_instance_uid)
+        now = time.monotonic()
+        if now >= self._room_until:
+            with self.refusing(key):
+                self._check_reserve()
+            self._room_until = now + _ROOM_SECONDS
+        return Draft(self._incoming_name, key, meta, self._check_reserve)
+
+    def keep(self, draft: Draft, *, at: dt.datetime | None = None) -> Receipt:
+        """Keep what was written; when this returns, it is what ``durability`` promises. The draft is closed.
+
+        Parameters
+        ----------
+        at:
+            When it came (aware); becomes the file's time. None: now, by the file system.
+
+        Raises
+        ------
+        Refused
+            A700: the disk does not take it. Nothing is left behind.
+        """
+        try:
+            return self._keep(draft, at)
         except (OSError, InputError, StoreUnavailable) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
-            _log.error("spool_write_failed", extra={"ids": {"key": key, "reason": reason}})
-            msg = f"spool: {reason}"
-            raise Refused(msg, OUT_OF_RESOURCES) from error
+            raise self.refusal(draft.key, error) from error
+
+    @contextmanager
+    def refusing(self, key: str) -> Iterator[None]:
+        """Turn what goes wrong with the disk into A700 (a context manager)."""
+        try:
+            yield
+        except (OSError, InputError, StoreUnavailable) as error:
+            raise self.refusal(key, error) from error
+
+    @staticmethod
+    def refusal(key: str, error: Exception) -> Refused:
+        """Log what went wrong with the disk; return how the sender hears of it."""
+        reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+        _log.error("spool_write_failed", extra={"ids": {"key": key, "reason": reason}})
+        return Refused(f"spool: {reason}", OUT_OF_RESOURCES)
 
     def arrivals(self, limit: int = 1000) -> list[str]:
         """Return the keys that the indexer has not seen, oldest first, at most ``limit`` of them."""
@@ -177,20 +245,37 @@ class Spool:
         return [name for _, name in nsmallest(limit, found)]
 
     def indexed(self, keys: Iterable[str]) -> None:
-        """Take ``keys`` out of the arrivals; the objects stay."""
-        for key in keys:
-            (self._new / _checked(key)).unlink(missing_ok=True)
+        """Take ``keys`` out of the arrivals; the objects stay.
+
+        Until now ``new/`` was the name that a power failure cannot take away; from now on the one under ``instances/`` is.
+
+        Raises
+        ------
+        OSError
+            The disk does not take it; the keys stay among the arrivals.
+        """
+        names = [name for key in keys if (name := self._new / _checked(key)).exists()]
+        if self._sync:
+            self._settle({self.path(name.name).parent for name in names})
+        for name in names:
+            name.unlink(missing_ok=True)
 
     def all_keys(self) -> Iterator[str]:
         """Iterate over the keys of all objects, in order."""
-        for first in sorted(p for p in self._instances.iterdir() if p.is_dir()):
-            for second in sorted(p for p in first.iterdir() if p.is_dir()):
-                yield from sorted(p.stem for p in second.iterdir() if p.suffix == ".dcm" and _is_key(p.stem))
+        for folder in sorted(p for p in self._instances.iterdir() if p.is_dir()):
+            found = [p.stem for p in folder.iterdir() if p.suffix == ".dcm" and _is_key(p.stem)]
+            if self._has_deep:
+                deep = (p for p in folder.iterdir() if p.is_dir())
+                found += [p.stem for d in deep for p in d.iterdir() if p.suffix == ".dcm" and _is_key(p.stem)]
+            yield from sorted(found)
 
     def path(self, key: str) -> Path:
         """Return where the object lies, or would lie."""
         _checked(key)
-        return self._instances / key[:2] / key[2:4] / f"{key}.dcm"
+        folder = self._instances / key[:2]
+        if self._has_deep and (deep := folder / key[2:4] / f"{key}.dcm").exists():
+            return deep
+        return folder / f"{key}.dcm"
 
     def read(self, key: str) -> bytes:
         """Return the object's file (PS3.10).
@@ -233,55 +318,56 @@ class Spool:
     # --- receiving -----------------------------------------------------------------------------------------------------
 
     def _check_reserve(self) -> None:
+        if not self._reserve:
+            return
         disk = os.statvfs(self.root)
         if disk.f_bavail * disk.f_frsize < self._reserve:
             _log.error("spool_reserve_reached", extra={"ids": {"reserve_mb": self._reserve // 1_000_000}})
             msg = "spool: the disk reserve is reached"
             raise Refused(msg, OUT_OF_RESOURCES)
 
-    def _keep(self, key: str, parts: Iterable[Piece], meta: FileMeta, at: dt.datetime | None) -> Receipt:
-        temporary = self._incoming / f"{key}.{secrets.token_hex(8)}"
-        final = self.path(key)
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    def _keep(self, draft: Draft, at: dt.datetime | None) -> Receipt:
+        # strings and not paths: this runs once for each object, and paths are slow
+        key = draft.key
+        final = f"{self._instances_name}/{key[:2]}/{key}.dcm" if not self._has_deep else str(self.path(key))
         try:
-            # held while the file has its temporary name: `_sweep` leaves what is held alone
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            head = meta.encode()
-            write_all(fd, head)
-            for part in parts:
-                write_all(fd, part)
+            draft.to_file()
             if at is not None:
                 ns = int(at.timestamp() * 1_000_000) * 1000
-                os.utime(fd, ns=(ns, ns))
-            if not final.exists():
+                os.utime(draft.fd, ns=(ns, ns))
+            if not os.path.exists(final):  # noqa: PTH110 - as above
                 if self._sync:
-                    os.fsync(fd)
-                if self._link(temporary, final):
-                    self._announce(temporary, key)
-                    self._settle(final)
+                    os.fsync(draft.fd)
+                if self._link(draft.path, final):
+                    os.rename(draft.path, f"{self._new_name}/{key}")  # noqa: PTH104 - as above
+                    if self._sync:
+                        self._flush_new()
+                    draft.close()
                     return Receipt(outcome=Outcome.STORED, key=key)
-            receipt = self._again(fd, temporary, final, meta, len(head))
+            receipt = self._again(draft, Path(final))
             # success promises what the first sender was promised, even where its thread has come no further than the link
-            self._announce_unfinished(temporary, key)
-            self._settle(final)
+            self._announce_unfinished(Path(draft.path), key)
+            if self._sync:
+                self._settle({Path(final).parent})
             return receipt
         finally:
             # a file that is linked and could not be announced keeps its temporary name: by it, the next attempt or start goes on
-            if not self._was_linked(fd, temporary):
-                temporary.unlink(missing_ok=True)
-            os.close(fd)
+            if draft.fd >= 0:
+                if self._was_linked(draft.fd, Path(draft.path)):
+                    draft.close()
+                else:
+                    draft.discard()
 
     @staticmethod
-    def _link(temporary: Path, final: Path) -> bool:
+    def _link(temporary: str, final: str) -> bool:
         """Give the file its name; False where another one has it."""
         try:
             try:
                 os.link(temporary, final)
             except FileNotFoundError:
-                # one level at a time, so that a spool whose disk has gone is not made anew on another one
-                for folder in (final.parent.parent, final.parent):
-                    with suppress(FileExistsError):
-                        folder.mkdir(mode=0o700)
+                # its folder alone, so that a spool whose disk has gone is not made anew on another one
+                with suppress(FileExistsError):
+                    Path(final).parent.mkdir(mode=0o700)
                 os.link(temporary, final)
         except FileExistsError:
             return False
@@ -298,29 +384,49 @@ class Spool:
                 if path != own and path.stat().st_ino == self.path(key).stat().st_ino:
                     self._announce(path, key)
 
-    def _settle(self, final: Path) -> None:
-        if not self._sync:
+    def _settle(self, leaves: set[Path]) -> None:
+        """Put the names in these folders under ``instances/`` on the disk, and the names of the folders."""
+        if len(leaves) > _FLUSHED_ONE_BY_ONE and flush_file_system(self._instances):
+            self._durable |= leaves
             return
-        leaf = final.parent
-        flush_folder(leaf)
-        if leaf not in self._durable:
-            flush_folder(leaf.parent)
+        for leaf in leaves:
+            with suppress(FileNotFoundError):
+                flush_folder(leaf)
+        if made := leaves - self._durable:
             flush_folder(self._instances)
-            self._durable.add(leaf)
+            self._durable |= made
 
-    def _again(self, fd: int, temporary: Path, final: Path, meta: FileMeta, offset: int) -> Receipt:
+    def _again(self, draft: Draft, final: Path) -> Receipt:
         """Decide about an object whose SOP Instance UID is known."""
-        key = final.stem
+        key, meta = draft.key, draft.meta
         held = read_meta(final)
         if held.transfer_syntax_uid != meta.transfer_syntax_uid:
             return Receipt(outcome=Outcome.OTHER_SYNTAX, key=key)
-        if held.sop_class_uid == meta.sop_class_uid and same_bytes(fd, offset, final, held.dataset_offset):
+        if held.sop_class_uid == meta.sop_class_uid and same_bytes(draft.fd, draft.offset, final, held.dataset_offset):
             return Receipt(outcome=Outcome.DUPLICATE, key=key)
         reason = "another object with this SOP Instance UID and other content was received first"
-        aside, new = self._quarantine.put(fd, temporary, key, digest_from(fd, offset), meta, reason)
+        digest = digest_from(draft.fd, draft.offset)
+        aside, new = self._quarantine.put(draft.fd, Path(draft.path), key, digest, meta, reason)
         return Receipt(outcome=Outcome.CONFLICT, key=key, quarantined=aside, first_time=new)
 
     # --- after a crash -------------------------------------------------------------------------------------------------
+
+    def _look_for_deep(self) -> bool:
+        """Say whether earlier versions put objects into folders of folders (``instances/ab/cd/``); they stay there."""
+        return any(p.is_dir() for folder in self._instances.iterdir() if folder.is_dir() for p in folder.iterdir())
+
+    def _name_again(self) -> None:
+        """Give objects in ``new/`` their name under ``instances/`` where a power failure took it.
+
+        Each was complete and flushed before it came into ``new/``.
+        """
+        named = 0
+        with os.scandir(self._new) as entries:
+            for entry in entries:
+                if _is_key(entry.name) and not self.path(entry.name).exists():
+                    named += self._link(entry.path, str(self.path(entry.name)))
+        if named:
+            _log.warning("spool_mended", extra={"ids": {"named": named}})
 
     def _sweep(self) -> None:
         """Clear ``incoming/``: finish what was linked already, remove what was never acknowledged.

@@ -54,6 +54,10 @@ def _run(order: Order, announce: Announce, stop: threading.Event) -> int:
             from service.work.receiving import receive  # noqa: PLC0415 - each role imports what it needs
 
             receive(order, announce, stop)
+        elif order.task == "associate":
+            from service.work.receiving import associate  # noqa: PLC0415 - as above
+
+            associate(order, announce, stop)
         elif order.task == "work":
             from service.work.working import work  # noqa: PLC0415 - as above
 

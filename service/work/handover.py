@@ -7,6 +7,7 @@ environment), then nothing; its end-of-file means that the supervisor has died. 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,8 +18,9 @@ from service.settings import Settings
 
 Role = Literal["receive", "work"]
 ROLES: tuple[Role, ...] = ("receive", "work")
-#: what a child may be started for: a role, or to bring the database up to date and end
-Task = Literal["receive", "work", "migrate"]
+#: what a child may be started for: a role, a part of one (``associate``: a receiving process behind the door), or to bring the
+#: database up to date and end
+Task = Literal["receive", "associate", "work", "migrate"]
 
 #: how long a process may take to finish what is in flight
 GRACE_SECONDS = 10.0
@@ -37,7 +39,8 @@ class Order:
     """What a child is to do.
 
     ``slot`` tells apart processes of one role over one database. ``any_port``: listen on a port that the system chooses,
-    whatever the settings say. ``alone``: nobody migrated the database just before.
+    whatever the settings say. ``alone``: nobody migrated the database just before. ``door``: the Unix socket between the door and the
+    receiving processes; empty where all is one process.
     """
 
     task: Task
@@ -45,6 +48,7 @@ class Order:
     slot: int = 0
     any_port: bool = False
     alone: bool = False
+    door: str = ""
 
     def to_line(self) -> bytes:
         """Return the line to write."""
@@ -53,6 +57,7 @@ class Order:
             "slot": self.slot,
             "any_port": self.any_port,
             "alone": self.alone,
+            "door": self.door,
             "settings": _plain(self.settings.model_dump(by_alias=True)),
         }
         return json.dumps(plain).encode() + b"\n"
@@ -80,6 +85,15 @@ class Ready:
         """Return what `to_line` wrote."""
         data = json.loads(line)
         return cls(port=int(data["port"]), tls_port=int(data.get("tls_port", 0)))
+
+
+def process_count(settings: Settings) -> int:
+    """Return how many processes receive: ``[local] receive_processes``, or half as many as there are processor cores, 1 to 4.
+
+    One process keeps up with several senders, since waiting for network and disk takes no turn of the interpreter; the other half of
+    the cores is for what follows.
+    """
+    return settings.local.receive_processes or max(1, min(4, (os.cpu_count() or 1) // 2))
 
 
 def _plain(value: object) -> object:

@@ -21,15 +21,16 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 import service
 from service import logs
 from service.errors import ConfigurationError
 from service.settings import Settings
-from service.work.handover import FAILED, GRACE_SECONDS, MISCONFIGURED, OK, ROLES, Order, Ready
+from service.work.handover import FAILED, GRACE_SECONDS, MISCONFIGURED, OK, ROLES, Order, Ready, process_count
 from service.work.locks import only_serve
 
 _log = logging.getLogger("lms_sr.supervisor")
@@ -73,10 +74,25 @@ def serve(settings: Settings, roles: Iterable[str] = ROLES, *, slot: int = 0, an
         if "work" in wanted:
             stack.enter_context(only_serve(settings))
         alone = len(wanted) == 1
-        orders = tuple(
-            Order(task=r, settings=settings, slot=slot, any_port=any_port, alone=alone) for r in ROLES if r in wanted
-        )
-        return _Supervisor(orders, wakeup=stack.enter_context(_signals())).run()
+        common = Order(task="work", settings=settings, slot=slot, any_port=any_port, alone=alone)
+        orders: list[Order] = []
+        if "receive" in wanted:
+            orders += _receiving(common, stack)
+        if "work" in wanted:
+            orders.append(common)
+        return _Supervisor(tuple(orders), wakeup=stack.enter_context(_signals())).run()
+
+
+def _receiving(common: Order, stack: ExitStack) -> list[Order]:
+    """Return what receives: one process, or a door and the processes behind it."""
+    count = process_count(common.settings)
+    if count == 1:
+        return [replace(common, task="receive")]
+    # a folder that only this user may enter; the path of a Unix socket has to be short
+    folder = stack.enter_context(TemporaryDirectory(prefix="lms-sr-"))
+    door = str(Path(folder) / "door")
+    behind = [replace(common, task="associate", slot=n, door=door) for n in range(1, count + 1)]
+    return [replace(common, task="receive", door=door), *behind]
 
 
 @dataclass(slots=True)
@@ -93,6 +109,11 @@ class _Child:
     @property
     def role(self) -> str:
         return self.order.task
+
+    @property
+    def name(self) -> str:
+        """How logs call it."""
+        return f"{self.role}-{self.order.slot}" if self.role == "associate" else self.role
 
 
 class _Supervisor:
@@ -117,7 +138,7 @@ class _Supervisor:
 
     def _migrate(self) -> int | None:
         """Return None when all is well, or the exit code to end with."""
-        if len(self._children) == 1:
+        if len(self._children) == 1 or self._children[0].order.alone:
             return None
         first = self._children[0].order
         migration = _Child(Order(task="migrate", settings=first.settings))
@@ -164,7 +185,7 @@ class _Supervisor:
             process.stdin.flush()
         os.set_blocking(process.stdout.fileno(), False)
         self._selector.register(process.stdout, selectors.EVENT_READ, child)
-        _log.info("process_started", extra={"ids": {"process": child.role, "pid": process.pid}})
+        _log.info("process_started", extra={"ids": {"process": child.name, "pid": process.pid}})
 
     def _wait(self, seconds: float | None) -> list[_Child]:
         """Wait for news; return the children that have died."""
@@ -189,7 +210,8 @@ class _Supervisor:
         if not all(c.ready for c in self._children):
             return
         port = next((c.port for c in self._children if c.role == "receive"), 0)
-        ids: dict[str, object] = {"roles": ",".join(c.role for c in self._children), "pid": os.getpid()}
+        roles = ",".join(c.role for c in self._children if c.role in ROLES)
+        ids: dict[str, object] = {"roles": roles, "pid": os.getpid()}
         tls_port = next((c.tls_port for c in self._children if c.role == "receive"), 0)
         if port:
             ids["port"] = port
@@ -205,7 +227,7 @@ class _Supervisor:
             deaths.append(now)
             while deaths and deaths[0] < now - WITHIN_SECONDS:
                 deaths.popleft()
-        ids = {"process": child.role, "code": code, "deaths": len(self._deaths)}
+        ids = {"process": child.name, "code": code, "deaths": len(self._deaths)}
         if code == MISCONFIGURED and not self._were_ready:
             return MISCONFIGURED
         if len(self._deaths) >= MAX_DEATHS:
@@ -242,7 +264,7 @@ def _end(children: Iterable[_Child]) -> None:
         try:
             process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            _log.warning("process_killed", extra={"ids": {"process": child.role, "pid": process.pid}})
+            _log.warning("process_killed", extra={"ids": {"process": child.name, "pid": process.pid}})
             process.kill()
             process.wait()
         _close(process)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from service.dimse.scp import Receiver
 
 LONGEST = 4096
-#: seconds in which the receiver must be done with a peer that has said everything: more than the ARTIM timer has (10), less than a stall (15)
-PATIENCE = 14.0
+#: seconds in which the receiver must be done with a peer that has said everything: more than our last word may take (2), less than a stall (15)
+PATIENCE = 5.0
 #: an object is refused or kept; the spool is emptied after so many inputs
 _SWEEP_EVERY = 1000
 CONTEXTS = ((CT, [EXPLICIT]), (CT, [IMPLICIT]), (VERIFICATION, [IMPLICIT]))

@@ -26,6 +26,8 @@ from tests.raw_peer import (
 )
 
 _CONTENT = 0x0040A730
+#: type and reserved byte of the item (PS3.8 Table 9-14)
+_ABSTRACT_SYNTAX = b"\x30\0"
 
 
 def gatekeeper() -> Iterator[tuple[str, bytes]]:
@@ -63,6 +65,8 @@ def pdus() -> Iterator[tuple[str, bytes]]:
     yield "abort", after + pdu(ABORT, bytes(4))
     # an abort whose source is none of PS3.8 Table 9-26, and a byte too many
     yield "abort-odd-source", after + pdu(ABORT, b"\0\0\xfd\0") + b"\0"
+    # a presentation context whose first item is no abstract syntax
+    yield "context-without-class", raw + request.replace(_ABSTRACT_SYNTAX, b"\x38\0", 1)
     yield "abort-inside", after + store[:-20] + pdu(ABORT, bytes(4))
     split = data_set(pixels=b"")
     pieces = b"".join(

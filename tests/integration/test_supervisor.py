@@ -142,6 +142,29 @@ class TestLife:
         finally:
             service.kill()
 
+    def test_several_receiving_processes_start_behind_one_door_and_all_end(self, tmp_path, configure):
+        settings = make_settings(tmp_path)
+        local = settings.local.model_copy(update={"receive_processes": 2})
+        service = ServiceProcess(configure(local=local), tmp_path / "log", roles=("receive",))
+        service.start()
+        try:
+            started = children(tmp_path)
+            assert set(started) == {"receive", "associate-1", "associate-2"}
+            assert [r["roles"] for r in records(tmp_path, "ready")] == ["receive"]
+            assert answers(service.port)
+            # the door is killed: the next one listens on the same port, and the processes are still there
+            os.kill(started["receive"], signal.SIGKILL)
+            wait(lambda: len(records(tmp_path, "ready")) == 2)
+            assert answers(service.port)
+            # one of the two is killed: the other one serves
+            os.kill(started["associate-1"], signal.SIGKILL)
+            assert all(answers(service.port) for _ in range(4))
+            wait(lambda: len(records(tmp_path, "ready")) == 3)
+            assert service.stop() == 0
+            wait(lambda: not any(alive(p) for p in children(tmp_path).values()), 5)
+        finally:
+            service.kill()
+
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
     def test_other_signals_that_ask_it_to_stop_do_too(self, tmp_path, configure, number):
         service = ServiceProcess(configure(), tmp_path / "log", roles=("receive",))

@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -275,10 +276,25 @@ def test_silent_sockets_on_the_tls_port_harm_nobody(start: Start, authority: Aut
 
 
 def test_silent_socket_is_closed_when_its_time_is_over(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.dimse.handshake.accept.__kwdefaults__", {"timeout": 0.2})
+    monkeypatch.setattr("service.dimse.scp.ASSOCIATE_TIMEOUT", 0.2)
     rig = start()
     with socket.create_connection(("127.0.0.1", rig.tls_port), timeout=10) as silent:
         assert silent.recv(1) == b""
+    assert "in time" in rig.told("tls_refused")["why"]
+
+
+def test_handshake_has_one_deadline_however_slowly_the_peer_speaks(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.dimse.scp.ASSOCIATE_TIMEOUT", 0.4)
+    rig = start()
+    with socket.create_connection(("127.0.0.1", rig.tls_port), timeout=5) as slow:
+        begun = time.monotonic()
+        with suppress(OSError):
+            for byte in b"\x16\x03\x01\x02\x00\x01" + bytes(500):
+                slow.sendall(bytes([byte]))
+                time.sleep(0.02)
+        assert time.monotonic() - begun < 5
     assert "in time" in rig.told("tls_refused")["why"]
 
 

@@ -96,7 +96,7 @@ class Rig:
     def kept(self, instance: str) -> tuple[str, bytes] | None:
         """Return the transfer syntax and the data set's bytes of an instance."""
         key = key_of(instance)
-        path = self.spool / "instances" / key[:2] / key[2:4] / f"{key}.dcm"
+        path = self.spool / "instances" / key[:2] / f"{key}.dcm"
         if not path.exists():
             return None
         meta = read_meta(path)

@@ -18,6 +18,7 @@ import pytest
 
 from service.errors import ConfigurationError, InputError, Refused, StoreUnavailable
 from service.model.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from service.store import disk
 from service.store.spool import FileMeta, Outcome, Receipt, Spool, key_of, read_meta
 from tests.dicom_bytes import CT, EXPLICIT, IMPLICIT, INSTANCE, JPEG2000, data_set
 from tests.helpers import ROOT
@@ -52,7 +53,7 @@ def test_file_is_part10_with_the_data_set_as_received(spool: Spool) -> None:
     receipt = spool.receive(data, meta(), at=AT)
     assert receipt == Receipt(outcome=Outcome.STORED, key=hashlib.sha256(INSTANCE.encode()).hexdigest())
     path = spool.path(receipt.key)
-    assert path.relative_to(spool.root).parts == ("instances", receipt.key[:2], receipt.key[2:4], f"{receipt.key}.dcm")
+    assert path.relative_to(spool.root).parts == ("instances", receipt.key[:2], f"{receipt.key}.dcm")
     raw = spool.read(receipt.key)
     assert raw == path.read_bytes()
     assert raw[:132] == bytes(128) + b"DICM"
@@ -192,7 +193,7 @@ def test_names_never_come_from_the_peer(spool: Spool) -> None:
     hostile = "../../x"
     key = spool.receive(data_set(instance=hostile), meta(hostile)).key
     assert key == key_of(hostile)
-    assert files(spool) == [f"instances/{key[:2]}/{key[2:4]}/{key}.dcm", f"new/{key}"]
+    assert files(spool) == [f"instances/{key[:2]}/{key}.dcm", f"new/{key}"]
 
 
 @pytest.mark.parametrize("key", ["", "../" * 10, "g" * 64, "A" * 64, "a" * 63, "a" * 65])
@@ -258,10 +259,10 @@ def test_disk_error_half_way_through_leaves_nothing(spool: Spool) -> None:
 def test_object_that_could_not_be_announced_is_announced_when_it_comes_again(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(self: Path, target: object) -> Path:
+    def fails(source: object, target: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(Path, "rename", fails)
+    monkeypatch.setattr(os, "rename", fails)
     with pytest.raises(Refused):
         spool.receive(data_set(), meta())
     monkeypatch.undo()
@@ -324,20 +325,194 @@ def test_commit_flushes_the_file_before_it_has_a_name_and_the_name_before_it_ret
         steps.append("flush " + str(Path(f"/proc/self/fd/{fd}").readlink()).removeprefix(str(spool.root) + "/"))
         fsync(fd)
 
-    def watch_link(source: Path, target: Path) -> None:
+    def watch_link(source: str, target: str) -> None:
         link(source, target)
-        steps.append(f"link {target.relative_to(spool.root)}")
+        steps.append(f"link {Path(target).relative_to(spool.root)}")
 
     monkeypatch.setattr(os, "fsync", watch_fsync)
     monkeypatch.setattr(os, "link", watch_link)
     key = spool.receive(data_set(), meta()).key
     assert steps[0].startswith(f"flush incoming/{key}.")
-    leaf = f"instances/{key[:2]}/{key[2:4]}"
-    assert steps[1:] == [f"link {leaf}/{key}.dcm", f"flush {leaf}", f"flush instances/{key[:2]}", "flush instances"]
+    leaf = f"instances/{key[:2]}"
+    assert steps[1:] == [f"link {leaf}/{key}.dcm", "flush new"]
     steps.clear()
-    # a duplicate may overtake the thread that links the first
+    # a duplicate may overtake the thread that links the first, or come after the indexer
     spool.receive(data_set(), meta())
-    assert f"flush {leaf}" in steps
+    assert steps == [f"flush {leaf}", "flush instances"]
+
+
+def test_object_leaves_the_arrivals_when_its_lasting_name_is_on_the_disk(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = spool.receive(data_set(), meta()).key
+    flushed: list[str] = []
+    fsync = os.fsync
+
+    def watch(fd: int) -> None:
+        assert spool.arrivals() == [key]
+        flushed.append(str(Path(f"/proc/self/fd/{fd}").readlink().relative_to(spool.root)))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    # what is not there needs no flush, and harms nothing
+    spool.indexed([key, key_of("1.2.3")])
+    assert flushed == [f"instances/{key[:2]}", "instances"]
+    assert spool.arrivals() == []
+
+
+def test_object_stays_among_the_arrivals_when_its_lasting_name_cannot_be_flushed(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = spool.receive(data_set(), meta()).key
+
+    def fails(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="Input/output"):
+        spool.indexed([key])
+    assert spool.arrivals() == [key]
+
+
+def test_many_folders_are_flushed_with_one_call(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [spool.receive(data_set(instance=f"1.2.{n}"), meta(f"1.2.{n}")).key for n in range(40)]
+    monkeypatch.setattr(os, "fsync", lambda fd: pytest.fail("flushed one by one"))
+    spool.indexed(keys)
+    assert spool.arrivals() == []
+    assert len(list(spool.all_keys())) == 40
+
+
+def test_file_system_that_cannot_be_flushed_as_a_whole_is_flushed_folder_by_folder(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [spool.receive(data_set(instance=f"1.2.{n}"), meta(f"1.2.{n}")).key for n in range(20)]
+    flushed: list[int] = []
+    monkeypatch.setattr("service.store.spool.flush_file_system", lambda folder: False)
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    spool.indexed(keys)
+    assert len(flushed) >= 20
+    assert spool.arrivals() == []
+
+
+def test_threads_that_wait_for_a_flush_share_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushes: list[set[int]] = []
+    named: set[int] = set()
+    first, go_on = threading.Event(), threading.Event()
+
+    def slow(folder: Path) -> None:
+        flushes.append(set(named))
+        first.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(disk, "flush_folder", slow)
+    flush = disk.GroupFlush(tmp_path)
+
+    def work(number: int) -> None:
+        named.add(number)
+        flush()
+        assert any(number in covered for covered in flushes)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(9)]
+    threads[0].start()
+    assert first.wait(10)
+    for thread in threads[1:]:
+        thread.start()
+    while len(named) < 9:
+        pass
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert len(flushes) <= 3
+    assert flushes[-1] == set(range(9))
+
+
+def test_flush_that_failed_is_nobody_s_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flush = disk.GroupFlush(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "flush_folder", lambda folder: (_ for _ in ()).throw(OSError(errno.EIO, "no")))
+        with pytest.raises(OSError, match="no"):
+            flush()
+    flushed: list[Path] = []
+    monkeypatch.setattr(disk, "flush_folder", flushed.append)
+    flush()
+    assert flushed == [tmp_path]
+
+
+def test_name_that_a_power_failure_took_is_given_again(spool: Spool) -> None:
+    key = spool.receive(data_set(), meta()).key
+    # the folders under instances/ were not flushed yet: the link and the folders are gone
+    spool.path(key).unlink()
+    spool.path(key).parent.rmdir()
+    Spool(spool.root).prepare()
+    assert list(spool.all_keys()) == spool.arrivals() == [key]
+    assert spool.read(key).endswith(data_set())
+    assert spool.receive(data_set(), meta()).outcome is Outcome.DUPLICATE
+
+
+def test_objects_of_earlier_versions_stay_where_they_are_and_are_found(spool: Spool) -> None:
+    key = spool.receive(data_set(), meta()).key
+    deep = spool.root / "instances" / key[:2] / key[2:4] / f"{key}.dcm"
+    deep.parent.mkdir()
+    spool.path(key).rename(deep)
+    again = Spool(spool.root)
+    again.prepare()
+    assert (again.path(key), list(again.all_keys())) == (deep, [key])
+    assert again.receive(data_set(), meta()).outcome is Outcome.DUPLICATE
+    other = again.receive(data_set(instance="1.2.3"), meta("1.2.3")).key
+    assert again.path(other).parent == again.root / "instances" / other[:2]
+    assert list(again.all_keys()) == sorted([key, other])
+
+
+# --- piece by piece ----------------------------------------------------------------------------------------------------
+
+
+def test_draft_is_looked_over_before_it_is_kept(spool: Spool) -> None:
+    data = data_set(pixels=os.urandom(200_000))
+    draft = spool.begin(meta())
+    draft.write(data[:10])
+    draft.write(memoryview(data)[10:100_000])
+    draft.write(bytearray(data[100_000:]))
+    with draft.view() as (view, give_back):
+        assert view == data
+        give_back()
+        assert bytes(view) == data
+    assert spool.keep(draft, at=AT).outcome is Outcome.STORED
+    assert read_meta(spool.path(key_of(INSTANCE))).received_at == AT
+    draft.discard()
+    assert spool.read(key_of(INSTANCE)).endswith(data)
+
+
+def test_draft_without_a_byte_is_a_file_without_a_data_set(spool: Spool) -> None:
+    draft = spool.begin(meta())
+    with draft.view() as (view, _):
+        assert bytes(view) == b""
+    spool.keep(draft)
+    path = spool.path(key_of(INSTANCE))
+    assert path.stat().st_size == read_meta(path).dataset_offset
+
+
+def test_draft_that_is_thrown_away_leaves_nothing(spool: Spool) -> None:
+    draft = spool.begin(meta())
+    draft.write(b"some")
+    # a small one is in memory until it is kept
+    assert files(spool) == []
+    draft.write(bytes(70_000))
+    assert len(files(spool)) == 1
+    draft.discard()
+    draft.discard()
+    assert files(spool) == []
+
+
+def test_reserve_that_is_reached_half_way_refuses(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.store.draft.ROOM_CHECK_BYTES", 100_000)
+    draft = spool.begin(meta())
+    draft.write(bytes(90_000))
+    monkeypatch.setattr(spool, "_reserve", 1 << 62)
+    draft.write(bytes(9999))
+    with pytest.raises(Refused, match="reserve"):
+        draft.write(bytes(1))
+    draft.discard()
+    assert files(spool) == []
 
 
 # --- after a crash -----------------------------------------------------------------------------------------------------
@@ -359,6 +534,7 @@ def crash(spool: Spool, monkeypatch: pytest.MonkeyPatch, owner: object, name: st
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, killed)
         patch.setattr(Path, "unlink", lambda *args, **kwargs: None)
+        patch.setattr(os, "unlink", lambda *args, **kwargs: None)
         with pytest.raises(Killed):
             spool.receive(data_set(), meta())
 
@@ -370,7 +546,8 @@ def crash(spool: Spool, monkeypatch: pytest.MonkeyPatch, owner: object, name: st
         (os, "fsync", True, False),
         (os, "link", False, False),
         (os, "link", True, True),
-        (Path, "rename", True, True),
+        (os, "rename", False, True),
+        (os, "rename", True, True),
     ],
 )
 def test_kill_at_each_step_leaves_all_or_nothing(
@@ -399,13 +576,14 @@ def test_object_that_was_linked_and_not_announced_is_found_without_a_restart(
 
 
 def test_files_of_a_living_receiver_are_left_alone(spool: Spool) -> None:
+    data = data_set(pixels=bytes(100_000))
     started, go_on = threading.Event(), threading.Event()
 
     def slow() -> object:
-        yield data_set()[:50]
+        yield data[:70_000]
         started.set()
         assert go_on.wait(10)
-        yield data_set()[50:]
+        yield data[70_000:]
 
     receipts: list[Receipt] = []
     thread = threading.Thread(target=lambda: receipts.append(spool.receive(slow(), meta())))  # type: ignore[arg-type]
@@ -433,7 +611,7 @@ def test_many_threads_with_the_same_object_store_it_once(spool: Spool) -> None:
     for thread in threads:
         thread.join(20)
     assert sorted(r.outcome for r in receipts) == [Outcome.DUPLICATE] * 7 + [Outcome.STORED]
-    assert files(spool) == [f"instances/{(k := key_of(INSTANCE))[:2]}/{k[2:4]}/{k}.dcm", f"new/{k}"]
+    assert files(spool) == [f"instances/{(k := key_of(INSTANCE))[:2]}/{k}.dcm", f"new/{k}"]
 
 
 def test_rest_of_a_crash_that_something_else_links_to_is_cleared_away(spool: Spool, tmp_path: Path) -> None:
@@ -490,6 +668,7 @@ def test_preparing_twice_keeps_everything(spool: Spool) -> None:
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
+from service.store import disk
 from service.store.spool import FileMeta, Spool
 link = os.link
 def killed(source, target):

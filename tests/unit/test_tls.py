@@ -22,7 +22,7 @@ from service.dimse import handshake, tls
 from service.dimse.tls import ClientContexts, PeerCertificate, Secured, ServerContexts
 from service.errors import ConfigurationError, PeerUnavailable
 from service.settings import Local, Node, Settings, Tls
-from tests.authority import Authority, Identity, key_pem, make_key
+from tests.authority import Authority, Identity, key_pem, make_key, shake_hands
 from tests.helpers import ROOT, require
 
 Profile = Literal["B.12", "B.13"]
@@ -99,7 +99,7 @@ def meet(
 
 def we_answer(given: Settings) -> Callable[[socket.socket], ssl.SSLSocket]:
     contexts = ServerContexts(given)
-    return lambda connection: handshake.accept(contexts, connection)
+    return lambda connection: shake_hands(contexts.current(), connection)
 
 
 def we_call(given: Settings, whom: Node) -> Callable[[socket.socket], ssl.SSLSocket]:
@@ -139,17 +139,7 @@ def peer_calls(identity: Identity | None, **how: Any) -> Callable[[socket.socket
 def peer_answers(identity: Identity, **how: Any) -> Callable[[socket.socket], ssl.SSLSocket]:
     context = plain_context(ssl.PROTOCOL_TLS_SERVER, identity, **how)
 
-    def answer(connection: socket.socket) -> ssl.SSLSocket:
-        wrapped = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-        try:
-            wrapped.do_handshake()
-        except ssl.SSLError:
-            handshake.linger(wrapped)
-            wrapped.close()
-            raise
-        return wrapped
-
-    return answer
+    return lambda connection: shake_hands(context, connection)
 
 
 # --- who is believed -----------------------------------------------------------------------------------------------------
@@ -393,30 +383,6 @@ def test_what_speaks_no_tls_is_told_apart(ours: Identity, authority: Authority) 
         assert server == said
 
 
-def test_handshake_has_one_deadline_however_slowly_the_peer_speaks(ours: Identity, authority: Authority) -> None:
-    contexts = ServerContexts(settings(ours, authority))
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as slow:
-        incoming, _ = listener.accept()
-        stop = threading.Event()
-
-        def drip() -> None:
-            for byte in b"\x16\x03\x01\x02\x00\x01" + bytes(500):
-                if stop.wait(0.05):
-                    return
-                try:
-                    slow.send(bytes([byte]))
-                except OSError:
-                    return
-
-        thread = threading.Thread(target=drip)
-        thread.start()
-        with pytest.raises(TimeoutError):
-            handshake.accept(contexts, incoming, timeout=0.3)
-        stop.set()
-        thread.join(5)
-        assert incoming.fileno() == -1
-
-
 def test_silent_server_is_given_up(authority: Authority) -> None:
     given = Settings(tls=Tls(ca=(str(authority.ca),)), outgoing={"timeout_seconds": 0.2})  # type: ignore[arg-type]
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -457,7 +423,7 @@ def test_names_and_fingerprints_are_compared_in_one_spelling() -> None:
 def served(contexts: ServerContexts) -> str:
     """Return the fingerprint that callers see now."""
     contexts._look_at = 0
-    _, client = meet(lambda c: handshake.accept(contexts, c), peer_calls(None))
+    _, client = meet(lambda c: shake_hands(contexts.current(), c), peer_calls(None))
     assert isinstance(client, Secured)
     return client.peer.fingerprint
 
@@ -492,7 +458,7 @@ def test_changed_files_are_in_force_for_new_connections_and_open_ones_stay(
     changed = threading.Event()
 
     def stays_open(connection: socket.socket) -> ssl.SSLSocket:
-        wrapped = handshake.accept(contexts, connection)
+        wrapped = shake_hands(contexts.current(), connection)
         opened.set()
         assert changed.wait(10)
         return wrapped
@@ -552,12 +518,12 @@ def test_revocation_counts_from_the_moment_that_the_list_is_there(
     crl = mine.crl()
     contexts = ServerContexts(settings(ours, mine, crl=(str(crl),)))
     for highest in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-        server, _ = meet(lambda c: handshake.accept(contexts, c), peer_calls(caller, highest=highest))
+        server, _ = meet(lambda c: shake_hands(contexts.current(), c), peer_calls(caller, highest=highest))
         assert isinstance(server, Secured)
     mine.revoke(caller)
     mine.crl()
     contexts._look_at = 0
-    server, _ = meet(lambda c: handshake.accept(contexts, c), peer_calls(caller))
+    server, _ = meet(lambda c: shake_hands(contexts.current(), c), peer_calls(caller))
     assert server == "its certificate was revoked"
 
 
@@ -571,7 +537,7 @@ def test_session_that_is_resumed_keeps_its_certificate_and_ends_with_the_files(o
 
     def answer(connection: socket.socket) -> ssl.SSLSocket:
         contexts._look_at = 0
-        return handshake.accept(contexts, connection)
+        return shake_hands(contexts.current(), connection)
 
     def call(connection: socket.socket) -> ssl.SSLSocket:
         wrapped = context.wrap_socket(connection, session=sessions[-1])
