@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
@@ -44,6 +45,8 @@ _FILES = {
     "presentation": "presentation.dcm",
 }
 _CONTENT = "report.json"
+#: length of an element that ends with a delimiter (PS3.5 7.1)
+_UNDEFINED = 0xFFFFFFFF
 #: what a run writes, and nothing that a person may have called alike
 _OURS = re.compile(
     "|".join([re.escape(_CONTENT), *(rf"{n.removesuffix('.dcm')}(-\d+)?\.dcm" for n in _FILES.values())])
@@ -120,9 +123,11 @@ def compose(
     composed = []
     left_out = list(found.refused)
     for study in found.studies:
-        measured = measure_study(study, found.open_file)
+        measured = measure_study(study, found.open_file, measuring=settings.measuring)
         came = tuple(_returned(study, found, left_out))
-        produced = produce(study, measured, None, options, returned=came, clinical=settings.clinical)
+        produced = produce(
+            study, measured, None, options, returned=came, clinical=settings.clinical, measuring=settings.measuring
+        )
         made = renditions(
             produced,
             sop_class_uid=sop_class_uid,
@@ -192,7 +197,7 @@ def _write(place: Path, contents: dict[str, bytes]) -> tuple[Path, ...]:
 
 
 def measure(settings: Settings, folder: Path) -> tuple[SegmentMeasurements, ...]:
-    """Measure every segment of every study of a folder.
+    """Measure every segment and ROI of every study of a folder.
 
     Raises
     ------
@@ -200,7 +205,11 @@ def measure(settings: Settings, folder: Path) -> tuple[SegmentMeasurements, ...]
         ``folder`` is none, or holds no DICOM file.
     """
     found = _read(settings, folder)
-    return tuple(m for s in found.studies for m in measure_study(s, found.open_file, every_segment=True))
+    return tuple(
+        m
+        for s in found.studies
+        for m in measure_study(s, found.open_file, every_segment=True, measuring=settings.measuring)
+    )
 
 
 def open_sr(path: Path) -> Dataset:
@@ -219,6 +228,13 @@ def open_sr(path: Path) -> Dataset:
     except _BROKEN as error:
         msg = f"{path} is no DICOM file: {type(error).__name__}"
         raise InputError(msg) from error
+    for element in ds.values():
+        # pydicom takes what is there of a value that the file cuts short
+        if not isinstance(element, RawDataElement) or element.value is None:
+            continue
+        if len(element.value) < element.length != _UNDEFINED:
+            msg = f"{path} is damaged: it ends too early"
+            raise InputError(msg)
     try:
         # sequences are read when they are looked at
         for _ in ds.iterall():

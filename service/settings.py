@@ -228,6 +228,35 @@ class Clinical(Section):
     )
 
 
+class Measuring(Section):
+    """What is measured on segmentations, and what counts as which structure."""
+
+    low_attenuation_hu: float = Field(
+        default=30,
+        description="voxels of a CT below this many HU are of low attenuation, as fluid and necrosis are; the report asks for 30",
+    )
+    fat_attenuation_hu: float = Field(
+        default=-20,
+        description="voxels of a CT below this many HU attenuate as fat (Goodpaster, J Appl Physiol 2000;89:104); the report asks for -20",
+    )
+    metabolic_percent: float = Field(
+        default=41,
+        ge=0,
+        lt=100,
+        description="metabolic volume: voxels of at least this part of SUVmax (Boellaard, EANM 2.0, EJNMMI 2015;42:328); 0: all",
+    )
+    length_tolerance_mm: float = Field(
+        default=1, ge=0, description="a length that differs by more from its own line on the image is flagged"
+    )
+    length_tolerance_percent: float = Field(
+        default=2, ge=0, description="a length that differs by more from its own line on the image is flagged"
+    )
+    structures: str = Field(
+        default="",
+        description="TOML file of further codes and names of structures, in the shape of service/read/structures.toml; empty: none",
+    )
+
+
 class Signing(Section):
     """Who signs reports from this installation, where the command does not name somebody else."""
 
@@ -341,6 +370,7 @@ class Settings(Section):
     triage: Triage = Triage()
     reports: Reports = Reports()
     clinical: Clinical = Clinical()
+    measuring: Measuring = Measuring()
     signing: Signing = Signing()
     outgoing: Outgoing = Outgoing()
     web: Web = Web()

@@ -12,7 +12,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from service.measure.segments import measure_study
 from service.model.measurement import SegmentMeasurements
@@ -321,3 +321,184 @@ def phantom(
     ct.write(folder)
     seg.write(folder)
     return ct, seg
+
+
+# --- structure sets ----------------------------------------------------------------------------------------------------------
+
+STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+Points = Sequence[Sequence[float]]
+
+
+def circle(centre: Sequence[float], radius: float, z: float, corners: int = 180) -> list[tuple[float, float, float]]:
+    """Return a circle in an axial plane, whose area is that of the polygon drawn."""
+    angles = np.arange(corners) * 2 * np.pi / corners
+    outer = radius * np.sqrt(2 * np.pi / corners / np.sin(2 * np.pi / corners))
+    return [(centre[0] + outer * np.cos(a), centre[1] + outer * np.sin(a), z) for a in angles]
+
+
+def ball(grid: Grid, radius: float, centre: Sequence[float] | None = None) -> list[Points]:
+    """Return the contours of a ball in the planes of an axial grid."""
+    middle = grid.centre if centre is None else centre
+    planes = [grid.position(at)[2] for at in range(len(grid.depths))]
+    return [circle(middle, np.sqrt(radius**2 - (z - middle[2]) ** 2), z) for z in planes if abs(z - middle[2]) < radius]
+
+
+@dataclass(kw_only=True)
+class Contours:
+    """A structure set with one ROI; change an attribute to make it wrong."""
+
+    contours: Sequence[Points]
+    ct: Ct | None
+    name: str = "Tumour"
+    interpreted_type: str = ""
+    kind: str = "CLOSED_PLANAR"
+    study_uid: str = STUDY_UID
+    frame_of_reference_uid: str = FRAME_OF_REFERENCE_UID
+    name_images: bool = True
+    uid: str = f"{ROOT}.8.1"
+    change: Callable[[Dataset], None] = lambda ds: None
+
+    def dataset(self) -> Dataset:
+        ds = _file(STRUCTURE_SET, self.uid)
+        ds.Modality, ds.SeriesInstanceUID, ds.SeriesNumber, ds.InstanceNumber = "RTSTRUCT", f"{ROOT}.8", "101", "1"
+        ds.StructureSetLabel, ds.ContentDate, ds.ContentTime = "Contours", "20260301", "130000"
+        ds.FrameOfReferenceUID = self.frame_of_reference_uid
+        if self.ct is not None:
+            series = item(SeriesInstanceUID=self.ct.series_uid)
+            series.ContourImageSequence = [
+                item(ReferencedSOPClassUID=self.ct.sop_class, ReferencedSOPInstanceUID=self.ct.uid(0))
+            ]
+            study = item(ReferencedSOPClassUID="1.2.840.10008.3.1.2.3.1", ReferencedSOPInstanceUID=self.study_uid)
+            study.RTReferencedSeriesSequence = [series]
+            frame = item(FrameOfReferenceUID=self.frame_of_reference_uid, RTReferencedStudySequence=[study])
+            ds.ReferencedFrameOfReferenceSequence = [frame]
+        ds.StructureSetROISequence = [
+            item(
+                ROINumber=1,
+                ROIName=self.name,
+                ROIGenerationAlgorithm="MANUAL",
+                ReferencedFrameOfReferenceUID=self.frame_of_reference_uid,
+            )
+        ]
+        ds.ROIContourSequence = [item(ReferencedROINumber=1, ContourSequence=[self._contour(c) for c in self.contours])]
+        ds.RTROIObservationsSequence = [
+            item(
+                ObservationNumber=1,
+                ReferencedROINumber=1,
+                RTROIInterpretedType=self.interpreted_type,
+                ROIInterpreter="",
+            )
+        ]
+        self.change(ds)
+        return ds
+
+    def _contour(self, points: Points) -> Dataset:
+        contour = item(ContourGeometricType=self.kind, NumberOfContourPoints=len(points))
+        if self.ct is not None and self.name_images:
+            grid, z = self.ct.grid, points[0][2]
+            at = min(range(len(grid.depths)), key=lambda i: abs(float(grid.position(i)[2]) - z))
+            contour.ContourImageSequence = [
+                item(ReferencedSOPClassUID=self.ct.sop_class, ReferencedSOPInstanceUID=self.ct.uid(at))
+            ]
+        contour.ContourData = [number(round(float(v), 4)) for p in points for v in p]
+        return contour
+
+    def write(self, folder: Path, name: str = "rtstruct.dcm") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        ds = self.dataset()
+        # as most planning systems write; no length of a value is limited to 64 KB
+        ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        ds.save_as(folder / name, enforce_file_format=True)
+
+
+# --- positron emission --------------------------------------------------------------------------------------------------------
+
+PET_IMAGE = "1.2.840.10008.5.1.4.1.1.128"
+#: what makes 1 Bq/ml an SUVbw of 0.0002: 70 kg, 350 MBq at the start of the scan
+WEIGHT_KG, HALF_LIFE, INJECTED_BQ = 70.0, 6588.0, 350e6 * 2 ** (3600 / 6588)
+
+
+def pet_header(**changes: Any) -> Callable[[Dataset, int], None]:
+    """Return what makes an image of `Ct` a PET image in Bq/ml; None as a value deletes an element."""
+
+    def change(ds: Dataset, at: int) -> None:
+        ds.Units, ds.DecayCorrection, ds.CorrectedImage = "BQML", "START", ["DECY", "ATTN", "SCAT"]
+        ds.PatientWeight = str(WEIGHT_KG)
+        ds.SeriesDate, ds.SeriesTime = "20260301", "110000"
+        ds.AcquisitionDate, ds.AcquisitionTime = "20260301", "110000"
+        ds.RadiopharmaceuticalInformationSequence = [
+            item(
+                RadionuclideTotalDose=f"{INJECTED_BQ:.2f}",
+                RadionuclideHalfLife=str(HALF_LIFE),
+                RadiopharmaceuticalStartTime="100000",
+            )
+        ]
+        dose = ds.RadiopharmaceuticalInformationSequence[0]
+        for keyword, value_ in changes.items():
+            nested = keyword.startswith("Radio") and keyword != "RadiopharmaceuticalInformationSequence"
+            holder = dose if nested else ds
+            if value_ is None:
+                if keyword in holder:
+                    delattr(holder, keyword)
+            else:
+                setattr(holder, keyword, value_(at) if callable(value_) else value_)
+
+    return change
+
+
+def pet(grid: Grid, suv: NDArray[Any], **changes: Any) -> Ct:
+    """Return a PET series whose uptake is ``suv``."""
+    change = changes.pop("change", None) or pet_header(**changes)
+    return Ct(
+        grid=grid,
+        hounsfield=suv / 0.0002,
+        modality="PT",
+        sop_class=PET_IMAGE,
+        slope=2.0,
+        intercept=0.0,
+        change=change,
+    )
+
+
+# --- presentation states -------------------------------------------------------------------------------------------------------
+
+PRESENTATION_STATE = "1.2.840.10008.5.1.4.1.1.11.1"
+
+
+@dataclass(kw_only=True)
+class Lines:
+    """A presentation state with lines on one image of a `Ct`; change an attribute to make it wrong."""
+
+    ct: Ct
+    at: int
+    #: (column, row, column, row) in image coordinates
+    lines: Sequence[tuple[float, float, float, float]]
+    texts: Sequence[str] = ()
+    change: Callable[[Dataset], None] = lambda ds: None
+
+    def dataset(self) -> Dataset:
+        ds = _file(PRESENTATION_STATE, f"{ROOT}.7.1")
+        del ds.FrameOfReferenceUID
+        ds.Modality, ds.SeriesInstanceUID, ds.SeriesNumber, ds.InstanceNumber = "PR", f"{ROOT}.7", "102", "1"
+        ds.ContentLabel = "LENGTHS"
+        image = item(ReferencedSOPClassUID=self.ct.sop_class, ReferencedSOPInstanceUID=self.ct.uid(self.at))
+        ds.ReferencedSeriesSequence = [item(SeriesInstanceUID=self.ct.series_uid, ReferencedImageSequence=[image])]
+        annotation = item(GraphicLayer="MEASURE", ReferencedImageSequence=[image])
+        annotation.GraphicObjectSequence = [
+            item(
+                GraphicAnnotationUnits="PIXEL",
+                GraphicDimensions=2,
+                NumberOfGraphicPoints=2,
+                GraphicData=list(line),
+                GraphicType="POLYLINE",
+                GraphicFilled="N",
+            )
+            for line in self.lines
+        ]
+        annotation.TextObjectSequence = [item(UnformattedTextValue=t) for t in self.texts]
+        ds.GraphicAnnotationSequence = [annotation]
+        self.change(ds)
+        return ds
+
+    def write(self, folder: Path, name: str = "lines.dcm") -> None:
+        self.dataset().save_as(folder / name, enforce_file_format=True)

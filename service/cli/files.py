@@ -137,7 +137,10 @@ def compose(
 
 
 def measure(folder: Folder, config: Config = None, as_json: AsJson = False) -> None:
-    """Measure every segment of every segmentation in a folder: lengths in mm, volumes in mm3.
+    """Measure every segment and every contoured ROI in a folder: lengths in mm, volumes in mm3.
+
+    Axes, diameters, extents and volumes; attenuation on CT, uptake on PET, diffusion on ADC maps, signal on other MR images. What could
+    not be measured says why.
 
     Example: lms-sr measure ./study --json
     """
@@ -150,14 +153,15 @@ def measure(folder: Folder, config: Config = None, as_json: AsJson = False) -> N
         return
     for segment in found:
         role = f" ({segment.role})" if segment.role else ""
-        say(f"segment {segment.segment} '{segment.label}'{role} of {segment.source.sop_instance_uid}")
-        rows = [(f"  {m.name}", f"{m.value:.2f}", m.unit, m.derivation, m.method) for m in segment.measurements]
+        say(f"{segment.kind.value} {segment.segment} '{segment.label}'{role} of {segment.source.sop_instance_uid}")
+        numbers = (*segment.measurements, *segment.on_other_series)
+        rows = [(f"  {m.name}", f"{m.value:.2f}", m.unit, m.derivation, m.method) for m in numbers]
         if rows:
             say(table(("  what", "value", "unit", "derivation", "method"), rows))
         for remark in (*segment.remarks, *segment.refusals):
             say(f"  {remark}")
     if not found:
-        say("no segmentation in this folder")
+        say("no segmentation and no structure set in this folder")
 
 
 def render(

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from service.flow import technique
 from service.flow.context import Context, Device
+from service.flow.lesions import Lesion, beside, key_of, lesions_of, marks_of
 from service.flow.prefill import MODALITIES, SOURCES, several_lesions, tracking_uid
 from service.model.age import age_at, sex_of
-from service.model.measurement import SegmentMeasurements
+from service.model.measurement import RegionKind, SegmentMeasurements
 from service.model.prior import PriorReport
 from service.model.report import Answer, Report, Scope, Subject
 from service.model.study import Series, Study
@@ -36,9 +37,10 @@ def compose(facts: Facts, template: Template) -> Report:
 
     The result depends on the facts alone: not on their order, the time, or the version of this software.
     """
-    tumours = tuple(s for s in facts.segments if s.role == TUMOUR)
+    tumours = _tumours(facts.segments)
     series = _series_subjects(facts.study)
-    lesions = _lesion_subjects(facts.study, tumours)
+    found = lesions_of(tumours)
+    lesions = _lesion_subjects(facts.study, found)
     base = Context(study=facts.study, device=facts.device, prior=facts.prior, tumours=tumours)
     answers: list[Answer] = []
     for item in template:
@@ -54,7 +56,7 @@ def compose(facts: Facts, template: Template) -> Report:
         patient_age=age_at(facts.study.patient.birth_date, facts.study.date),
         subjects=(*(s for s, _ in series), *(s for s, _ in lesions)),
         answers=tuple(answers),
-        remarks=(*facts.remarks, *_remarks(facts, tumours)),
+        remarks=(*facts.remarks, *_remarks(facts, tumours, len(found))),
     )
 
 
@@ -62,7 +64,7 @@ def _fill(
     item: Item,
     base: Context,
     series: tuple[tuple[Subject, Series], ...],
-    lesions: tuple[tuple[Subject, SegmentMeasurements], ...],
+    lesions: tuple[tuple[Subject, Lesion], ...],
 ) -> Iterable[Answer]:
     contexts: tuple[Context, ...] = ()
     if item.scope is Scope.REPORT:
@@ -70,7 +72,9 @@ def _fill(
     elif item.scope is Scope.SERIES:
         contexts = tuple(replace(base, subject=subject, series=one) for subject, one in series)
     elif item.scope is Scope.LESION:
-        contexts = tuple(replace(base, subject=subject, segment=segment) for subject, segment in lesions)
+        contexts = tuple(
+            replace(base, subject=subject, segment=one.primary, further=one.further) for subject, one in lesions
+        )
     for context in contexts:
         for name in item.prefill:
             if found := SOURCES[name](context, item):
@@ -95,31 +99,67 @@ def _series_subjects(study: Study) -> tuple[tuple[Subject, Series], ...]:
     return tuple(result)
 
 
-def _lesion_subjects(
-    study: Study, tumours: tuple[SegmentMeasurements, ...]
-) -> tuple[tuple[Subject, SegmentMeasurements], ...]:
-    result: list[tuple[Subject, SegmentMeasurements]] = []
-    for number, segment in enumerate(tumours, start=1):
-        key = f"LMS-T{number}"
+def _lesion_subjects(study: Study, lesions: tuple[Lesion, ...]) -> tuple[tuple[Subject, Lesion], ...]:
+    result: list[tuple[Subject, Lesion]] = []
+    for number, lesion in enumerate(lesions, start=1):
+        key, segment = key_of(number), lesion.primary
         subject = Subject(
             key=key,
             scope=Scope.LESION,
             # the side is a proposal until somebody confirms it, so it does not become part of a name that lasts
-            tracking_id=segment.tracking_id[:64] or key,
-            tracking_uid=segment.tracking_uid or tracking_uid(study, key),
-            segment=segment.source,
-            remarks=(*segment.remarks, *segment.refusals),
+            tracking_id=lesion.tracking_id[:64] or key,
+            tracking_uid=lesion.tracking_uid or tracking_uid(study, key),
+            # an ROI is no segment that a reference could name
+            segment=segment.source if segment.kind is RegionKind.SEGMENT else None,
+            remarks=tuple(dict.fromkeys((*segment.remarks, *segment.refusals, *beside(lesion, study)))),
         )
-        result.append((subject, segment))
+        result.append((subject, lesion))
     return tuple(result)
 
 
-def _remarks(facts: Facts, tumours: tuple[SegmentMeasurements, ...]) -> tuple[str, ...]:
+def _remarks(facts: Facts, tumours: tuple[SegmentMeasurements, ...], lesions: int) -> tuple[str, ...]:
     remarks = list(facts.study.problems)
-    if len(tumours) > 1 and several_lesions(tumours) == 1:
+    if lesions > 1 and several_lesions(tumours) == 1:
         remarks.append(
-            f"{len(tumours)} segmentations of a tumour on different series; whether they show one lesion is for the radiologist to say"
+            f"{lesions} segmentations of a tumour on different series; whether they show one lesion is for the radiologist to say"
         )
+    remarks.extend(_unsure(s) for s in facts.segments if not s.role and s.role_basis and s not in tumours)
+    remarks.extend(_line(s) for s in facts.segments if s.kind is RegionKind.LINE and not s.role and s not in tumours)
     if facts.segments and not tumours:
         remarks.append("A segmentation is in the study, but none of its segments is marked as a tumour")
     return tuple(remarks)
+
+
+def _tumours(segments: tuple[SegmentMeasurements, ...]) -> tuple[SegmentMeasurements, ...]:
+    return tuple(s for s in segments if s.role == TUMOUR or _lies_in_tumour(s, segments))
+
+
+def marks(segments: tuple[SegmentMeasurements, ...]) -> dict[tuple[str, int], str]:
+    """Return which lesion of the draft each segment of ``segments`` is a mark of: by SOP Instance UID and number."""
+    return marks_of(lesions_of(_tumours(segments)))
+
+
+def _lies_in_tumour(one: SegmentMeasurements, segments: tuple[SegmentMeasurements, ...]) -> bool:
+    """Say whether a line that nobody named lies in what is marked as a tumour."""
+    if one.kind is not RegionKind.LINE or one.role:
+        return False
+    return any(
+        s.role == TUMOUR and s.kind is not RegionKind.LINE and (s.source.sop_instance_uid, s.segment) in one.overlaps
+        for s in segments
+    )
+
+
+def _unsure(one: SegmentMeasurements) -> str:
+    """Offer a mark of which it is not certain what it shows."""
+    return (
+        f"{one.kind.value.capitalize() if one.kind is RegionKind.SEGMENT else one.kind.value} {one.segment} '{one.label}' "
+        f"was not measured: {one.role_basis}; what it shows is for the radiologist to say"
+    )
+
+
+def _line(one: SegmentMeasurements) -> str:
+    """Offer a line of which nobody said what it measures."""
+    lengths = " and ".join(f"{m.value:.1f} mm" for m in one.measurements)
+    called = f" '{one.label}'" if one.label else ""
+    said = "; ".join((*([lengths] if lengths else []), *one.remarks, *one.refusals))
+    return f"Line {one.segment}{called} of a presentation state: {said}; what it measures is for the radiologist to say"

@@ -32,6 +32,8 @@ class Context:
     subject: Subject | None = None
     series: Series | None = None
     segment: SegmentMeasurements | None = None
+    #: other marks of the same lesion
+    further: tuple[SegmentMeasurements, ...] = ()
     #: all tumour segments of the study
     tumours: tuple[SegmentMeasurements, ...] = ()
 

@@ -15,10 +15,11 @@ from service.flow import technique
 from service.flow.context import Context, Source, proposal, quantity
 from service.flow.prefill_prior import prior_answer, prior_nadir
 from service.flow.prefill_technique import TECHNIQUE_SOURCES
-from service.model.measurement import Measurement, Reference, SegmentMeasurements
+from service.model.measurement import Measurement, Reference, RegionKind, SegmentMeasurements
 from service.model.report import Answer, Date, Provenance, Quantity, Status, Uid
 from service.model.study import Study
 from service.model.uids import derived_uid
+from service.read.sop_classes import PRESENTATION_STATE, RT_STRUCTURE_SET
 from sr_templates import Item
 
 MM3_PER_CM3 = 1000
@@ -188,17 +189,41 @@ def _lesion_load(context: Context, item: Item) -> tuple[Answer, ...]:
     return ()
 
 
+#: HU that the labels of fractions speak of: a fraction below another threshold is measured, and proposed to no question
+_THRESHOLDS: Mapping[str, float] = MappingProxyType({"ms.low_att_fraction": 30.0, "ms.fat_att_fraction": -20.0})
+#: objects that mark something, and are no image that a reference of an answer could be to
+_NO_IMAGES = frozenset({RT_STRUCTURE_SET, PRESENTATION_STATE})
+#: of the statistics of an item those that a report is proposed; of the others none
+_PROPOSED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "ct.hu": ("deriv.mean", "deriv.sd"),
+        "pet.suvbw": ("deriv.max", "deriv.mean", "deriv.peak"),
+        "mr.adc": ("deriv.mean", "deriv.sd", "deriv.p10"),
+    }
+)
+
+
 def _measured(context: Context, item: Item) -> tuple[Answer, ...]:
+    """Propose what was measured on the lesion's mark; what only another mark of it can say, from that one."""
     if context.segment is None or context.subject is None:
         return ()
-    answers = []
-    for m in context.segment.measurements:
-        if m.name != item.key:
-            continue
-        value = quantity(item, m.value / MM3_PER_CM3 if m.unit == "mm3" else m.value)
-        if value is not None:
-            answers.append(_measurement(context, item, m, value))
-    return tuple(answers)
+    for mark in (context.segment, *context.further):
+        proposed = _PROPOSED.get(item.key, ("",))
+        wanted = [
+            m
+            for key in proposed
+            for m in mark.measurements
+            if (m.name, m.derivation) == (item.key, key)
+            and m.threshold in {None, _THRESHOLDS.get(item.key, m.threshold)}
+        ]
+        answers = []
+        for m in wanted:
+            value = quantity(item, m.value / MM3_PER_CM3 if m.unit == "mm3" else m.value)
+            if value is not None:
+                answers.append(_measurement(context, item, m, value, mark))
+        if answers:
+            return tuple(answers)
+    return ()
 
 
 def _resting_on(context: Context, m: Measurement) -> tuple[Reference, ...]:
@@ -206,21 +231,27 @@ def _resting_on(context: Context, m: Measurement) -> tuple[Reference, ...]:
 
     An attenuation rests on a series, with its phase and tube voltage, which the segment does not name: the image of the long axis does.
     """
-    own = tuple(e for e in m.evidence if context.subject is None or e != context.subject.segment)
+    own = tuple(
+        e
+        for e in m.evidence
+        if (context.subject is None or e != context.subject.segment) and e.sop_class_uid not in _NO_IMAGES
+    )
     if own or m.name != "ct.hu" or context.segment is None:
         return own
     lines = [e for n in context.segment.measurements if n.name == "sz.long_axis" for e in n.evidence if e.points]
     return tuple(replace(e, points=()) for e in lines[:1])
 
 
-def _measurement(context: Context, item: Item, m: Measurement, value: Quantity) -> Answer:
+def _measurement(context: Context, item: Item, m: Measurement, value: Quantity, mark: SegmentMeasurements) -> Answer:
+    drawn = mark.kind is RegionKind.LINE
     volume = item.key == "sz.volume"
     return Answer(
         item=item.key,
         subject=context.subject.key if context.subject else "",
         values=(value,),
         status=Status.PROPOSED,
-        provenance=Provenance.SEGMENTATION,
+        # a person drew a line; what a mask marks was computed
+        provenance=Provenance.MEASUREMENT_SR if drawn else Provenance.SEGMENTATION,
         basis=m.method,
         derivation=context.codes[m.derivation] if m.derivation else None,
         method=context.codes["sz.method_voxel"] if volume else None,
@@ -236,7 +267,8 @@ def _rounded(reference: Reference) -> Reference:
 def _size_basis(context: Context, item: Item) -> tuple[Answer, ...]:
     if context.segment is None or not any(m.name.startswith("sz.") for m in context.segment.measurements):
         return ()
-    return proposal(context, item, Provenance.RULE, context.codes["szb.seg"])
+    drawn = context.segment.kind is RegionKind.LINE
+    return proposal(context, item, Provenance.RULE, context.codes["szb.manual" if drawn else "szb.seg"])
 
 
 def _staging_system(context: Context, item: Item) -> tuple[Answer, ...]:

@@ -12,11 +12,12 @@ from typing import Literal
 
 from service import __version__
 from service.flow.carry import Difference, carry
-from service.flow.compose import Facts, compose
+from service.flow.compose import Facts, compose, marks
 from service.flow.context import Device
 from service.flow.derive import derive
+from service.flow.honesty import MEASURING
 from service.flow.lifecycle import State
-from service.flow.taking import Returned, take
+from service.flow.taking import Look, Returned, take
 from service.model.measurement import Reference, SegmentMeasurements
 from service.model.prior import PriorReport
 from service.model.report import CompletionFlag, Report
@@ -24,7 +25,7 @@ from service.model.report_json import content_hash
 from service.model.signing import EVIDENCE, Predecessor, Signature
 from service.model.study import Series, Study
 from service.model.uids import derived_uid
-from service.settings import Clinical
+from service.settings import Clinical, Measuring
 from service.sr import gate, rejection
 from service.sr.basic_text import BASIC_TEXT_SR, basic_text, withdrawn_text
 from service.sr.companion import Profile, companion
@@ -139,6 +140,7 @@ def produce(
     returned: tuple[Returned, ...] = (),
     before: Report | None = None,
     clinical: Clinical = DEFAULTS,
+    measuring: Measuring = MEASURING,
 ) -> Produced:
     """Compose the draft of a study.
 
@@ -152,6 +154,8 @@ def produce(
         The version that stands: what a person confirmed in it stays.
     clinical:
         Thresholds of derivations.
+    measuring:
+        How far a length may differ from its own line.
 
     Raises
     ------
@@ -161,7 +165,8 @@ def produce(
     template = load_template(options.template)
     study = without(study, options.ours)
     facts = Facts(study=study, device=device(options), segments=measurements, prior=prior, remarks=options.remarks)
-    taken = take(compose(facts, template), returned, template)
+    look = Look(marks=marks(measurements), spacings=spacings(study), measuring=measuring)
+    taken = take(compose(facts, template), returned, template, look)
     fresh = derive(taken.report, template, clinical, prior=prior)
     report, differences = fresh, taken.differences
     if before is not None:

@@ -9,10 +9,11 @@ that person; everything else is proposed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from service.flow.carry import NUMBERED, Came, Difference, Rank, agree, difference, rank, same_segment, same_uid
+from service.flow.honesty import MEASURING, lines_told
 from service.flow.viewer import finding_of, on_segment, quantity_of, references_of
 from service.model.code import Code
 from service.model.foreign import (
@@ -24,6 +25,7 @@ from service.model.foreign import (
 )
 from service.model.measurement import Reference
 from service.model.report import Answer, Provenance, Report, Scope, Status, Subject, Uid
+from service.settings import Measuring
 from sr_templates import Item, ItemType, Template, load_codes
 from sr_templates.language.values import Fill
 from sr_templates.order import canonical
@@ -77,7 +79,22 @@ class Taken:
     fields: int = 0
 
 
-def take(fresh: Report, returned: Iterable[Returned], template: Template) -> Taken:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What the study says of what came back."""
+
+    #: SOP Instance UID and number of segments → the lesion that each is a mark of
+    marks: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    #: Pixel Spacing (rows, columns) in mm of the images, by SOP Instance UID
+    spacings: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    #: how far a length may differ from its own line
+    measuring: Measuring = MEASURING
+
+
+_NOTHING = Look()
+
+
+def take(fresh: Report, returned: Iterable[Returned], template: Template, look: Look = _NOTHING) -> Taken:
     """Return the draft with the content of everything that came back; `carry` and `derive` have to follow.
 
     Parameters
@@ -89,8 +106,10 @@ def take(fresh: Report, returned: Iterable[Returned], template: Template) -> Tak
         one of two; the other is told as a difference.
     template:
         The template of ``fresh``.
+    look:
+        The lesions' segments, and the images that lines are drawn on.
     """
-    work = _Work(fresh, template)
+    work = _Work(fresh, template, look)
     for one in sorted(returned, key=lambda r: (r.written, r.number or 0, r.reference.sop_instance_uid)):
         if one.report is not None:
             work.take_edit(one, one.report)
@@ -108,8 +127,9 @@ def take(fresh: Report, returned: Iterable[Returned], template: Template) -> Tak
 class _Work:
     """Puts one SR after the other into a report."""
 
-    def __init__(self, report: Report, template: Template) -> None:
+    def __init__(self, report: Report, template: Template, look: Look) -> None:
         self.report = report
+        self._look = look
         self.template = template
         self.included: list[Reference] = []
         self.fields = 0
@@ -216,7 +236,7 @@ class _Work:
     def _lesion(self, group: ForeignGroup) -> str | None:
         lesions = self.report.subjects_of(Scope.LESION)
         tracked = [s for s in lesions if group.tracking_uid and s.tracking_uid == group.tracking_uid]
-        measured = [s for s in lesions if any(on_segment(s, r) for r in group.segments)]
+        measured = [s for s in lesions if any(on_segment(s, r) or self._marks(s, r) for r in group.segments)]
         # two masks may share a tracking UID; and whoever measured a segment need not have kept it
         known = next((s for s in (*(s for s in tracked if s in measured), *tracked, *measured)), None)
         if known is not None:
@@ -230,6 +250,10 @@ class _Work:
         key = f"LMS-T{len(lesions) + 1}"
         identifier = (group.tracking_id or key)[:64].strip() or key
         return self._add(Subject(key=key, scope=Scope.LESION, tracking_id=identifier, tracking_uid=group.tracking_uid))
+
+    def _marks(self, subject: Subject, reference: Reference) -> bool:
+        """Say whether a segment is a further mark of a lesion."""
+        return self._look.marks.get((reference.sop_instance_uid, reference.segment or 0)) == subject.key
 
     def _asking(self, measurement: ForeignMeasurement) -> Iterator[Item]:
         """Yield the questions that ask for a number of this concept and unit."""
@@ -259,8 +283,19 @@ class _Work:
                     derivation=derivation,
                     evidence=tuple(references_of(measurement.evidence or group.evidence, drawn=one.edit)),
                 )
+                told = lines_told(measurement, group.evidence, self._look.spacings, self._look.measuring)
+                if told:
+                    self._remark(subject, told)
                 yield self._as_taken(answer, one, Came.MEASURED)
                 break
+
+    def _remark(self, key: str, remark: str) -> None:
+        """Say something beside the numbers of a lesion."""
+        subjects = tuple(
+            replace(s, remarks=(*s.remarks, remark)) if s.key == key and remark not in s.remarks else s
+            for s in self.report.subjects
+        )
+        self.report = replace(self.report, subjects=subjects)
 
     def _findings(self, group: ForeignGroup, subject: str, one: Returned) -> Iterator[Answer]:
         coded: list[tuple[str, Code]] = []

@@ -156,7 +156,7 @@ def _usual(gaps: list[float], nominal: float | None) -> float:
     if nominal and any(abs(g - nominal) <= _SAME_PLANE * nominal for g in gaps):
         near = [g for g in gaps if abs(g - nominal) <= _SAME_PLANE * nominal]
         return float(np.median(near))
-    ordered = sorted(gaps)
-    counts = [sum(abs(g - h) <= _SAME_PLANE * g for h in ordered) for g in ordered]
-    best = ordered[counts.index(max(counts))]
+    ordered = np.array(sorted(gaps))
+    counts = (np.abs(ordered[:, None] - ordered) <= _SAME_PLANE * ordered[:, None]).sum(axis=1)
+    best = float(ordered[int(counts.argmax())])
     return float(np.median([g for g in ordered if abs(g - best) <= _SAME_PLANE * best]))

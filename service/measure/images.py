@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from service.errors import InputError
 from service.measure.geometry import Array, normal_of, parallel
 from service.model.study import Instance, Series, Study
+from service.read.functional_groups import groups_of
 from service.read.part10 import Item, as_numbers, open_part10
 from service.read.segmentation import ImageReference, PlaneGeometry, Segmentation, plane_of
 
@@ -46,6 +47,11 @@ class Source:
         """Return the depths of the images whose planes are perpendicular to ``normal``."""
         depths, there = self._depths(normal)
         return [float(d) for d in depths[there]]
+
+    def placed(self, normal: Array) -> list[tuple[SourceImage, float]]:
+        """Return the images whose planes are perpendicular to ``normal``, each with its depth."""
+        depths, there = self._depths(normal)
+        return [(self.images[i], float(depths[i])) for i in there]
 
     def image_in(self, plane: PlaneGeometry, named: tuple[ImageReference, ...], near: float) -> SourceImage | None:
         """Return the image that lies in ``plane``: of several the one that is named, and none where that does not decide.
@@ -95,7 +101,7 @@ def source_of(segmentation: Segmentation, study: Study, open_file: OpenFile) -> 
     theirs, ours = chosen.header.text("FrameOfReferenceUID"), segmentation.frame_of_reference_uid
     if theirs and ours and theirs != ours:
         return Source(series=chosen, refusal="the segmentation has another frame of reference than the images it names")
-    images = _images(chosen, open_file)
+    images = images_of(chosen, open_file)
     if not images:
         return Source(series=chosen, refusal="the images that the segmentation names have no position in the patient")
     return Source(series=chosen, images=images)
@@ -120,7 +126,7 @@ def _fitting_series(segmentation: Segmentation, study: Study, open_file: OpenFil
     fitting = []
     for series in study.images if reference and planes else ():
         if series.header.text("FrameOfReferenceUID") == reference:
-            images = _images(series, open_file)
+            images = images_of(series, open_file)
             if images and _cover(images, planes):
                 fitting.append(Source(series=series, images=images))
     if len(fitting) == 1:
@@ -151,7 +157,8 @@ def _is_named(image: SourceImage, reference: ImageReference) -> bool:
     )
 
 
-def _images(series: Series, open_file: OpenFile) -> tuple[SourceImage, ...]:
+def images_of(series: Series, open_file: OpenFile) -> tuple[SourceImage, ...]:
+    """Return the images of a series that have a place in the patient."""
     found: list[SourceImage] = []
     for instance in series.instances:
         if (instance.header.number("NumberOfFrames") or 1) > 1:
@@ -184,7 +191,7 @@ def _frames(instance: Instance, path: Path) -> list[SourceImage]:
         return (group if sequence in group else shared).item(sequence).numbers(keyword)
 
     found = []
-    for index, group in enumerate(dataset.items("PerFrameFunctionalGroupsSequence")):
+    for index, group in enumerate(groups_of(dataset)):
         plane = plane_of(
             position=numbers(group, "PlanePositionSequence", "ImagePositionPatient"),
             orientation=numbers(group, "PlaneOrientationSequence", "ImageOrientationPatient"),

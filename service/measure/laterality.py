@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from service.errors import InputError
-from service.measure.attenuation import read_hounsfield
 from service.measure.geometry import to_patient
-from service.measure.images import OpenFile, SourceImage
+from service.measure.images import SourceImage
 from service.measure.mask import SegmentMask
+from service.measure.values import ImageValues, hounsfield
 
 RIGHT, LEFT, MIDLINE = "v.right", "v.left", "v.midline"
 #: a centre nearer than this to the midline belongs to neither side
@@ -36,7 +36,7 @@ class Side:
     basis: str = ""
 
 
-def side_of(mask: SegmentMask, *, is_ct: bool, open_file: OpenFile) -> Side:
+def side_of(mask: SegmentMask, *, is_ct: bool, values: ImageValues) -> Side:
     """Return the side of the segment's centre of mass.
 
     The midline is half way between the right and left border of the body in the image nearest to the centre (CT only, values above
@@ -58,7 +58,13 @@ def side_of(mask: SegmentMask, *, is_ct: bool, open_file: OpenFile) -> Side:
     low, high = _borders(nearest.image)
     if high - low < _BODY_MM:
         return Side(basis="not proposed: the images do not show the whole width of the body")
-    found = _body_middle(nearest.image, open_file) if is_ct else None
+    found = None
+    if is_ct:
+        key = nearest.image.instance.sop_instance_uid, nearest.image.frame
+        if key not in values.middles:
+            # the segments of a study often share their middle image
+            values.middles[key] = _body_middle(nearest.image, values)
+        found = values.middles[key]
     if found is None:
         middle, what = (low + high) / 2, "the middle of the image"
     elif isinstance(found, str):
@@ -80,17 +86,20 @@ def _borders(image: SourceImage) -> tuple[float, float]:
     return float(x.min()), float(x.max())
 
 
-def _body_middle(image: SourceImage, open_file: OpenFile) -> float | str | None:
+def _body_middle(image: SourceImage, values: ImageValues) -> float | str | None:
     """Return the x of the body's middle in mm, why there is none, or None where the image cannot be used."""
     try:
-        hounsfield, padding = read_hounsfield(image, open_file)
+        attenuation, padding = values.read(image, hounsfield)
     except InputError:
         return None
-    body = _body((hounsfield > _BODY_HU) & ~padding)
-    rows, columns = np.nonzero(body)
-    if not columns.size:
+    body = _body((attenuation > _BODY_HU) & ~padding)
+    rows = np.flatnonzero(body.any(axis=1))
+    if not rows.size:
         return None
-    x = to_patient(image.plane, columns.astype(float), rows.astype(float))[:, 0]
+    # of each row, only the first and the last pixel can be outermost
+    lines = body[rows]
+    columns = np.concatenate([lines.argmax(axis=1), lines.shape[1] - 1 - lines[:, ::-1].argmax(axis=1)])
+    x = to_patient(image.plane, columns.astype(float), np.concatenate([rows, rows]).astype(float))[:, 0]
     low, high = _borders(image)
     pixel = max(image.plane.spacing)
     cut_right, cut_left = x.min() <= low + pixel, x.max() >= high - pixel

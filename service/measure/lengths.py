@@ -27,6 +27,12 @@ _EPSILON = 1e-9
 #: hundredths of a pixel: finer than a reader sees, and the same after single precision
 _POINT_DECIMALS = 2
 
+_STEPS = 24
+_ANGLES = np.arange(_STEPS) * np.pi / _STEPS
+#: directions in a plane, shape (2, n)
+_DIRECTIONS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)])
+_LEAST_COSINE = float(np.cos(np.pi / _STEPS / 2))
+
 Point = tuple[float, float]
 
 
@@ -71,9 +77,13 @@ def _scale(s: MaskSlice) -> Array:
 
 
 def _bound(s: MaskSlice) -> float:
-    """Return a length that no diameter of the slice exceeds: the diagonal of its box."""
-    height, width = s.mask.shape
-    return float(np.hypot(*((np.array([width, height]) - 1) * _scale(s))))
+    """Return a length that no diameter of the slice exceeds, and that hardly exceeds it.
+
+    A diameter lies within half a step of one of the directions, so it is no longer than the width there over the cosine of that angle.
+    """
+    columns, rows = s.edge_points()
+    along = np.column_stack([columns, rows]) * _scale(s) @ _DIRECTIONS
+    return float((along.max(axis=0) - along.min(axis=0)).max() / _LEAST_COSINE)
 
 
 def _hulls(s: MaskSlice) -> list[Array]:

@@ -9,9 +9,9 @@ from service.model.measurement import Measurement, SegmentMeasurements
 
 
 def to_json(measured: Iterable[SegmentMeasurements]) -> str:
-    """Return a list of segments: label, source, segment number, and their measurements with name, value, unit and method.
+    """Return a list of segments and ROIs: label, source, number, and their measurements with name, value, unit and method.
 
-    Lengths are in mm, volumes in mm3, attenuation in HU, fractions in %.
+    Lengths are in mm, volumes in mm3, attenuation in HU, uptake in g/ml (SUVbw), diffusion in um2/s, fractions in %.
     """
     return json.dumps([_segment(m) for m in measured], ensure_ascii=False, indent=2)
 
@@ -21,13 +21,17 @@ def _segment(measured: SegmentMeasurements) -> dict[str, object]:
         "label": measured.label,
         "source_sop_instance_uid": measured.source.sop_instance_uid,
         "segment": measured.segment,
+        "kind": measured.kind.value,
         "role": measured.role,
         "role_basis": measured.role_basis,
         "tracking_uid": measured.tracking_uid,
         "image_series_instance_uid": measured.image_series_instance_uid,
+        "modality": measured.modality,
+        "overlaps": [{"source_sop_instance_uid": uid, "segment": number} for uid, number in measured.overlaps],
         "laterality": measured.laterality,
         "laterality_basis": measured.laterality_basis,
         "measurements": [_measurement(m) for m in measured.measurements],
+        "on_other_series": [_measurement(m) for m in measured.on_other_series],
         "remarks": list(measured.remarks),
         "refusals": list(measured.refusals),
     }
@@ -51,4 +55,11 @@ def _measurement(measurement: Measurement) -> dict[str, object]:
     ]
     if lines:
         facts["lines"] = lines
+    images = [
+        {"series_instance_uid": e.series_instance_uid, "sop_instance_uid": e.sop_instance_uid}
+        for e in measurement.evidence[1:]
+        if not e.points
+    ]
+    if images:
+        facts["images"] = images
     return facts

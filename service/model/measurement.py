@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from service.model.code import Code
+
+
+class RegionKind(enum.StrEnum):
+    """What marked the voxels that were measured."""
+
+    #: a segment of a segmentation
+    SEGMENT = "segment"
+    #: an ROI of an RT structure set
+    ROI = "ROI"
+    #: a line of a presentation state
+    LINE = "line"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +43,18 @@ class Measurement:
     """One measured number.
 
     ``name`` is a key of ``sr_templates/codes.csv`` that is also an item's key (``sz.long_axis``, ``sz.volume``, ``ct.hu`` …);
-    lengths are in mm, volumes in mm3, attenuation in HU, fractions in %: unrounded.
+    lengths are in mm, volumes in mm3, attenuation in HU, uptake in g/ml (SUVbw), diffusion in um2/s, fractions in %: unrounded.
     """
 
     name: str
     value: float
-    #: UCUM: mm, mm3, [hnsf'U], %
+    #: UCUM: mm, mm3, [hnsf'U], g/ml{SUVbw}, g, um2/s, %
     unit: str
     #: how it was measured, in words a radiologist reads
     method: str
     #: key of the derivation in ``codes.csv`` (``deriv.mean``), where there is one
     derivation: str = ""
-    #: the attenuation in HU below which voxels were counted, for fractions (``ms.threshold``)
+    #: the attenuation in HU below which voxels were counted, for fractions (``ms.threshold``); the SUVbw from which, for what is metabolic
     threshold: float | None = None
     evidence: tuple[Reference, ...] = ()
 
@@ -52,11 +64,14 @@ class SegmentMeasurements:
     """A segment and what was measured on it; ``refusals`` says what was not, and why."""
 
     label: str
-    #: Segment Number (0062,0004); 0 where the object could not be read at all
+    #: Segment Number (0062,0004) or ROI Number (3006,0022), or the how-many-th line it is; 0 where the object could not be read at all
     segment: int
     source: Reference
+    kind: RegionKind = RegionKind.SEGMENT
     #: the series that was segmented, where it is in the study; its images gave the attenuation
     image_series_instance_uid: str = ""
+    #: Modality (0008,0060) of that series
+    modality: str = ""
     #: MANUAL, SEMIAUTOMATIC or AUTOMATIC (0062,0008), with the algorithm's name where there is one
     algorithm: str = ""
     #: Segmented Property Category and Type (0062,0003), (0062,000F)
@@ -75,7 +90,11 @@ class SegmentMeasurements:
     laterality_basis: str = ""
     #: the centroid in the patient coordinate system, mm, LPS (PS3.3 C.7.6.2.1.1); None for an empty segment
     centroid: tuple[float, float, float] | None = None
+    #: sources of segments and ROIs that mark the same place on the same images: two marks of one thing
+    overlaps: tuple[tuple[str, int], ...] = ()
     measurements: tuple[Measurement, ...] = ()
+    #: the same voxels on other series in the same place, another phase say; the image in each one's evidence says which
+    on_other_series: tuple[Measurement, ...] = ()
     #: what a reader must know beside the numbers ("the segment is in 3 parts")
     remarks: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()

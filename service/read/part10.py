@@ -55,6 +55,9 @@ _ONE_VALUE = frozenset({"LT", "ST", "UT", "UR"})
 _TEXT = _ONE_VALUE | frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH", "TM", "UC", "UI"})
 _BINARY = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d", "AT": "HH"}
 
+#: what an absent sequence holds; making one anew took a tenth of reading a segmentation
+_NOTHING = Dataset()
+
 _quiet_lock = threading.RLock()
 
 
@@ -96,11 +99,30 @@ class Item:
             self._codec = codec_of(_raw(dataset.get_item(_CHARSET)) or b"")
 
     def __contains__(self, keyword: str) -> bool:
-        return _tag(keyword) in self._dataset
+        return tag_of(keyword) in self._dataset
 
     def __iter__(self) -> Iterator[int]:
         """Iterate over the tags."""
         return iter(self._dataset.keys())
+
+    @property
+    def codec(self) -> str:
+        """Return the character set that its texts are in."""
+        return self._codec
+
+    def element(self, tag: int) -> RawDataElement | DataElement | None:
+        """Return the element ``tag`` as pydicom keeps it, not converted; None where it is absent or cannot be read."""
+        if tag not in self._dataset:
+            return None
+        try:
+            return self._dataset.get_item(tag)
+        except UNREADABLE:
+            return None
+
+    def raw(self, tag: int) -> bytes:
+        """Return the bytes of the element ``tag`` however long they are; none where it is absent or empty."""
+        found = self.element(tag)
+        return (_raw(found) or b"") if found is not None else b""
 
     def values_at(self, tag: int) -> tuple[str, ...]:
         """Return the values of the element ``tag`` as text; empty where it is absent, empty or not text and no number."""
@@ -122,9 +144,16 @@ class Item:
             return _numbers(raw, vr, "<" if little else ">")
         return ()
 
+    def private_text(self, tag: int) -> str:
+        """Return the first value of a private element, written as text or (with an unknown value representation) as bytes."""
+        raw, found = self.raw(tag), self.element(tag)
+        if found is not None and found.VR in _BINARY:
+            return next(iter(self.values_at(tag)), "")
+        return decode(raw[:_LONGEST_TEXT], self._codec).split("\\")[0].strip(" \0")
+
     def texts(self, keyword: str) -> tuple[str, ...]:
         """Return the values of ``keyword``, stripped; empty where it is absent or empty."""
-        return self.values_at(_tag(keyword))
+        return self.values_at(tag_of(keyword))
 
     def text(self, keyword: str) -> str:
         """Return the first value of ``keyword``, or an empty text."""
@@ -147,7 +176,7 @@ class Item:
 
     def items(self, keyword: str) -> tuple[Item, ...]:
         """Return the items of the sequence ``keyword``; empty where it is absent, or cannot be parsed."""
-        tag = _tag(keyword)
+        tag = tag_of(keyword)
         if tag not in self._dataset:
             return ()
         try:
@@ -161,7 +190,7 @@ class Item:
     def item(self, keyword: str) -> Item:
         """Return the first item of the sequence ``keyword``, or an empty one."""
         found = self.items(keyword)
-        return found[0] if found else Item(Dataset(), self._codec)
+        return found[0] if found else Item(_NOTHING, self._codec)
 
     def codes(self, keyword: str) -> tuple[Code, ...]:
         """Return the codes of the code sequence ``keyword`` (PS3.3 Table 8.8-1), those that have a value and a scheme."""
@@ -278,7 +307,8 @@ def _inflate(data: bytes, head: bytes) -> bytes:
     return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[at + 12 + length :], _LONGEST_INFLATED)
 
 
-def _tag(keyword: str) -> int:
+def tag_of(keyword: str) -> int:
+    """Return the tag of a keyword of PS3.6."""
     tag = tag_for_keyword(keyword)
     if tag is None:
         msg = f"'{keyword}' is no keyword of PS3.6"

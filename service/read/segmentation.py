@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from service.errors import InputError
 from service.model.code import Code
+from service.read.functional_groups import groups_of
 from service.read.part10 import Item
 from service.read.pixels import PixelData, open_pixels
 
@@ -151,7 +153,7 @@ def read_segmentation(path: Path, *, name: str) -> Segmentation:
         msg = f"{name} is no segmentation that can be read: Segmentation Type (0062,0001) is {kind or 'missing'}"
         raise InputError(msg)
     shared = dataset.item("SharedFunctionalGroupsSequence")
-    groups = dataset.items("PerFrameFunctionalGroupsSequence")
+    groups = groups_of(dataset)
     if not len(groups) == pixels.frames <= _MOST_FRAMES:
         msg = f"{name} describes {len(groups)} frames and has {pixels.frames}"
         raise InputError(msg)
@@ -293,6 +295,22 @@ def plane_of(
     """
     if (len(position), len(orientation), len(spacing)) != (3, 6, 2) or min(spacing) <= 0:
         return None
+    axes = _axes(orientation)
+    if axes is None:
+        return None
+    return PlaneGeometry(
+        origin=_vector(position),
+        along_row=axes[0],
+        along_column=axes[1],
+        spacing=(spacing[0], spacing[1]),
+        rows=rows,
+        columns=columns,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _axes(orientation: tuple[float, ...]) -> tuple[Vector, Vector] | None:
+    # thousands of frames share a handful of orientations
     along_row, along_column = np.array(orientation[:3]), np.array(orientation[3:])
     lengths = np.linalg.norm(along_row), np.linalg.norm(along_column)
     if max(abs(length - 1) for length in lengths) > _UNIT_TOLERANCE or abs(along_row @ along_column) > _UNIT_TOLERANCE:
@@ -300,14 +318,7 @@ def plane_of(
     along_row /= lengths[0]
     along_column -= (along_column @ along_row) * along_row
     along_column /= np.linalg.norm(along_column)
-    return PlaneGeometry(
-        origin=_vector(position),
-        along_row=_vector(along_row),
-        along_column=_vector(along_column),
-        spacing=(spacing[0], spacing[1]),
-        rows=rows,
-        columns=columns,
-    )
+    return _vector(along_row), _vector(along_column)
 
 
 def _vector(values: NDArray[np.float64] | tuple[float, ...]) -> Vector:

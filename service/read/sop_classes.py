@@ -6,6 +6,8 @@ from pydicom import uid
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 LABEL_MAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7"
+RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+PRESENTATION_STATE = "1.2.840.10008.5.1.4.1.1.11.1"
 
 _IMAGES = {
     "CT": (uid.CTImageStorage, uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage),

@@ -125,9 +125,16 @@ def _compose(services: Services, record: StudyRecord, *, by_hand: bool) -> str:
         return issuing.stands(services, known, decision, reason)
     options = options_of(services, known, decision)
     came_back = taking.returned(services, study, options)
-    measured = measure_study(study, lambda instance: _place(services, instance))
+    measured = measure_study(study, lambda instance: _place(services, instance), services.settings.measuring)
     produced = making.produce(
-        study, measured, prior, options, returned=came_back, before=before, clinical=services.settings.clinical
+        study,
+        measured,
+        prior,
+        options,
+        returned=came_back,
+        before=before,
+        clinical=services.settings.clinical,
+        measuring=services.settings.measuring,
     )
     current = known.current
     new = _new(services, uid, produced)

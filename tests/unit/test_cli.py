@@ -718,7 +718,7 @@ def test_measure_prints_what_scripts_rely_on() -> None:
     # 53.295 mL and a mean of 59.021 HU by the published CT_SR_TID1500.dcm
     assert found["sz.volume"]["value"] == pytest.approx(53295, abs=1)
     assert found["sz.volume"]["unit"] == "mm3"
-    assert {m["unit"] for n, m in found.items() if n.startswith("sz.") and n != "sz.volume"} == {"mm"}
+    assert {m["unit"] for n, m in found.items() if n.startswith("sz.") and "vol" not in n} == {"mm"}
     (mean,) = (m for m in segment["measurements"] if m.get("derivation") == "deriv.mean")
     assert (round(mean["value"], 3), mean["unit"]) == (59.021, "[hnsf'U]")
     text = lms_sr("measure", STS_002).out
@@ -728,7 +728,7 @@ def test_measure_prints_what_scripts_rely_on() -> None:
 
 def test_measure_without_a_segmentation_says_so(tmp_path: Path) -> None:
     shutil.copytree(STS_002 / "PET", tmp_path / "in")
-    assert lms_sr("measure", tmp_path / "in").out == "no segmentation in this folder\n"
+    assert lms_sr("measure", tmp_path / "in").out == "no segmentation and no structure set in this folder\n"
     assert lms_sr("measure", tmp_path / "in", "--json").data == []
 
 

@@ -120,13 +120,20 @@ def test_lesions_get_everything_and_other_structures_their_volume(tmp_path: Path
         ("sz.height", ""),
         ("sz.width", ""),
         ("sz.depth", ""),
+        ("sz.max3d", ""),
         ("sz.volume", ""),
+        ("sz.vol_mesh", ""),
         ("ct.hu", "deriv.mean"),
         ("ct.hu", "deriv.sd"),
+        ("ct.hu", "deriv.p10"),
+        ("ct.hu", "deriv.median"),
+        ("ct.hu", "deriv.p90"),
+        ("ct.hu", "deriv.min"),
+        ("ct.hu", "deriv.max"),
         ("ms.low_att_fraction", ""),
         ("ms.fat_att_fraction", ""),
     ]
-    assert [m.unit for m in tumour.measurements] == ["mm"] * 5 + ["mm3", "[hnsf'U]", "[hnsf'U]", "%", "%"]
+    assert [m.unit for m in tumour.measurements] == ["mm"] * 6 + ["mm3"] * 2 + ["[hnsf'U]"] * 7 + ["%"] * 2
     assert (cava.role, [m.name for m in cava.measurements]) == ("ves.ivc", ["sz.volume"])
     assert (kidney.role, [m.name for m in kidney.measurements]) == ("org.kidney", ["sz.volume"])
     assert (unknown.role, unknown.measurements) == ("", ())
@@ -136,7 +143,7 @@ def test_lesions_get_everything_and_other_structures_their_volume(tmp_path: Path
 def test_every_segment_is_measured_where_that_is_asked(tmp_path: Path) -> None:
     abdomen(tmp_path, part(-90, "GREEN", property_type=NOTHING_SAID))
     (unknown,) = measured(tmp_path, every_segment=True)
-    assert len(unknown.measurements) == 10
+    assert len(unknown.measurements) == 17
 
 
 def test_evidence_names_segment_and_image(tmp_path: Path) -> None:

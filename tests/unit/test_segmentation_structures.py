@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+from service.errors import ConfigurationError
 from service.model.code import Code
 from service.read.segmentation import Segment
 from service.read.structures import is_sided, role_of_label, structure_of
@@ -135,3 +139,53 @@ def test_lesions_and_paired_organs_have_sides() -> None:
     assert is_sided("tumour")
     assert is_sided("org.kidney")
     assert not is_sided("ves.ivc")
+
+
+def test_a_hospitals_own_names_and_codes_count_and_go_before_ours(tmp_path: Path) -> None:
+    file = tmp_path / "names.toml"
+    file.write_text(
+        '[codes]\ntumour = [["T1", "99HOSP"]]\n[words]\ntumour = ["Knubbel"]\n[synonyms]\n"ves.ivc" = ["Cava (Haus)", "aorta"]\n',
+        encoding="utf-8",
+    )
+    own = str(file)
+    assert structure_of(segment(code=("T1", "99HOSP", "Ours")), own).role == "tumour"
+    assert structure_of(segment("Knubbel 3"), own).role == "tumour"
+    assert structure_of(segment("CAVA HAUS"), own).role == "ves.ivc"
+    assert structure_of(segment("Aorta"), own).role == "ves.ivc"
+    assert structure_of(segment("Leber"), own).role == "org.liver"
+    # and nowhere else
+    assert structure_of(segment("Knubbel 3")).role == ""
+    assert structure_of(segment("Aorta")).role == "ves.aorta_abd"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[words", "is no TOML file"),
+        ("[colours]\nred = []\n", "has [colours]"),
+        ('[synonyms]\n"ves.nowhere" = ["x"]\n', "'ves.nowhere' in [synonyms] is not known here"),
+        ("[words]\ntumour = [3]\n", "has to be a text"),
+        ('[words]\ntumour = ["--"]\n', "has to be a text"),
+        ('[codes]\ntumour = ["T1"]\n', "has to be [value, scheme]"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_file_of_names_that_is_wrong_is_refused(tmp_path: Path, text: str | None, words: str) -> None:
+    file = tmp_path / "names.toml"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        structure_of(segment("Tumour"), str(file))
+
+
+@pytest.mark.parametrize(
+    ("label", "basis"),
+    [
+        ("Liver tumor", "the label 'Liver tumor' may be a tumour, or what is meant by 'liver'"),
+        ("no tumour", "the label 'no tumour' says 'no'"),
+        ("GREEN", ""),
+    ],
+)
+def test_a_label_that_may_be_a_tumour_says_why_it_is_not_taken_for_one(label: str, basis: str) -> None:
+    found = structure_of(segment(label))
+    assert (found.role, found.basis) == ("", basis)

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from service.flow.taking import Returned, take, verifier_of
+from service.flow.taking import Look, Returned, take, verifier_of
 from service.model.code import Code
 from service.model.foreign import (
     Coded,
@@ -309,3 +309,24 @@ def test_nobody_verified_what_is_not_flagged_so() -> None:
     assert verifier_of(named) == ""
     assert verifier_of(replace(named, verification=Verification.VERIFIED)) == "Poe^Ann"
     assert verifier_of(replace(foreign, verification=Verification.VERIFIED)) == ""
+
+
+def test_a_report_about_a_further_mark_of_a_lesion_is_about_that_lesion(template: Template) -> None:
+    """The segmentation on PET of what was also segmented on CT."""
+    further = Reference(sop_class_uid=b.SEGMENTATION, sop_instance_uid="1.8.1", series_instance_uid="1.8", segment=1)
+    there = group(measured("104"), tracking_uid="2.25.99", segments=(further,), finding=coded("tum.neoplasm"))
+    assert len(take(report(template), [returned(there)], template).report.subjects) == 2
+    found = take(report(template), [returned(there)], template, Look(marks={("1.8.1", 1): "LMS-T1"})).report
+    assert [s.key for s in found.subjects] == ["LMS-T1"]
+    assert found.answers_of("sz.long_axis", "LMS-T1")
+
+
+@pytest.mark.parametrize(("number", "flagged"), [("10.0", False), ("12.0", True)])
+def test_a_length_that_is_not_that_of_its_line_is_said_beside_the_number(
+    template: Template, number: str, flagged: bool
+) -> None:
+    one = measured(number, evidence=(line((10.0, 20.0), (30.0, 20.0)),))
+    look = Look(spacings={"1.2.9": (0.7, 0.5)})
+    (lesion,) = take(report(template), [returned(group(one))], template, look).report.subjects
+    said = "Long Axis 12.0 mm is not the length of its line on the image, which is 10.0 mm: measure again"
+    assert lesion.remarks == ((said,) if flagged else ())

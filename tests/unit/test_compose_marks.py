@@ -1,0 +1,115 @@
+"""From marks to a draft: one lesion however often it was marked, with what each mark can say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+
+from service.flow.compose import Facts, compose
+from service.flow.context import Device
+from service.measure.segments import measure_study
+from service.model.measurement import SegmentMeasurements
+from service.model.report import Provenance, Quantity, Report, Scope
+from service.model.study import Study
+from service.read.folder import read_folder
+from sr_templates import load_template
+from tests.phantoms import ROOT, Contours, Ct, Grid, Lines, Part, Seg, ball, ellipsoid, pet, study_of
+
+DATA = Path(__file__).parents[1] / "data"
+GRID = Grid()
+COARSE = Grid(origin=(-64, -64, 0), spacing=(4, 4), rows=32, columns=32, depths=tuple(4.0 * i for i in range(24)))
+
+
+def draft(study: Study, segments: tuple[SegmentMeasurements, ...]) -> Report:
+    return compose(
+        Facts(study=study, device=Device(name="test", uid="2.25.1"), segments=segments), load_template("baseline")
+    )
+
+
+def drafted(folder: Path) -> Report:
+    study, open_file = study_of(folder)
+    return draft(study, measure_study(study, open_file))
+
+
+def numbers(report: Report, item: str) -> list[Decimal | None]:
+    return [v.number for a in report.answers_of(item, "LMS-T1") for v in a.values if isinstance(v, Quantity)]
+
+
+def test_three_masks_of_one_tracking_uid_are_one_lesion_with_sizes_from_ct_and_uptake_from_pet(tmp_path: Path) -> None:
+    inside = ellipsoid(GRID.centre, (20, 20, 20))
+    ct = Ct(grid=GRID, hounsfield=np.where(GRID.voxels(inside), 60.0, -1000))
+    uptake = pet(COARSE, np.where(COARSE.voxels(inside), 8.0, 1.0))
+    uptake = replace(uptake, series_uid=f"{ROOT}.4", series_number=4)
+    ct.write(tmp_path)
+    uptake.write(tmp_path)
+    tracking = f"{ROOT}.6"
+    Seg(grid=GRID, parts=[Part(mask=GRID.voxels(inside), tracking_uid=tracking)], ct=ct).write(tmp_path)
+    Seg(
+        grid=COARSE,
+        parts=[Part(mask=COARSE.voxels(inside), tracking_uid=tracking)],
+        ct=uptake,
+        uid=f"{ROOT}.9.2",
+        series_uid=f"{ROOT}.10",
+    ).write(tmp_path, "pet_seg.dcm")
+    report = drafted(tmp_path)
+    (lesion,) = report.subjects_of(Scope.LESION)
+    assert lesion.tracking_uid == tracking
+    assert lesion.segment is not None
+    assert lesion.segment.sop_instance_uid == f"{ROOT}.9.1"
+    assert numbers(report, "ct.hu") == [Decimal("60.0"), Decimal("0.0")]
+    assert numbers(report, "pet.suvbw")[0] == Decimal("8.0")
+    assert [round(n or 0, 1) for n in numbers(report, "pet.mtv")] == [Decimal("32.6")]
+    assert any(r.startswith("Also marked by a segment on PT series 4: long axis") for r in lesion.remarks)
+    (suv, *_) = report.answers_of("pet.suvbw", "LMS-T1")
+    assert suv.derivation is not None
+    assert suv.derivation.meaning == "Maximum"
+    # whose number it is stands beside it: the mask on PET, not the one on CT
+    assert [e.sop_instance_uid for e in suv.evidence] == [f"{ROOT}.9.2"]
+
+
+def test_a_tumour_that_was_only_contoured_is_a_lesion_without_a_segment(tmp_path: Path) -> None:
+    ct = Ct(grid=GRID, hounsfield=np.full((20, 128, 128), 50.0))
+    ct.write(tmp_path)
+    Contours(contours=ball(GRID, 25), ct=ct).write(tmp_path)
+    report = drafted(tmp_path)
+    (lesion,) = report.subjects_of(Scope.LESION)
+    assert lesion.segment is None
+    assert len(numbers(report, "sz.volume")) == 1
+    (axis,) = report.answers_of("sz.long_axis", "LMS-T1")
+    assert [len(e.points) for e in axis.evidence] == [2]
+
+
+def test_a_real_study_with_contours_and_a_segmentation_of_one_tumour_has_one_lesion() -> None:
+    found = read_folder(DATA / "sts_035")
+    (study,) = found.studies
+    report = draft(study, measure_study(study, found.open_file))
+    (lesion,) = report.subjects_of(Scope.LESION)
+    assert lesion.segment is not None
+    assert numbers(report, "pet.suvbw")[:2] == [Decimal("14.1"), Decimal("4.8")]
+
+
+def test_a_line_that_is_called_a_tumour_is_a_lesion_with_that_length(tmp_path: Path) -> None:
+    ct = Ct(grid=GRID, hounsfield=np.full((20, 128, 128), 50.0))
+    ct.write(tmp_path)
+    Lines(ct=ct, at=10, lines=[(20.5, 20.5, 60.5, 20.5)], texts=["Tumour 40.0 mm"]).write(tmp_path)
+    report = drafted(tmp_path)
+    (answer,) = report.answers_of("sz.long_axis", "LMS-T1")
+    assert (answer.values[0].number, answer.provenance) == (Decimal("40.0"), Provenance.MEASUREMENT_SR)  # type: ignore[union-attr]
+    assert [e.points for e in answer.evidence] == [((20.5, 20.5), (60.5, 20.5))]
+
+
+def test_what_nobody_named_is_offered(tmp_path: Path) -> None:
+    ct = Ct(grid=GRID, hounsfield=np.full((20, 128, 128), 50.0))
+    ct.write(tmp_path)
+    Lines(ct=ct, at=10, lines=[(20.5, 20.5, 60.5, 20.5)]).write(tmp_path)
+    Contours(contours=ball(GRID, 25), ct=ct, name="Liver tumor").write(tmp_path)
+    report = drafted(tmp_path)
+    assert report.subjects_of(Scope.LESION) == ()
+    assert "Line 1 of a presentation state: 40.0 mm; what it measures is for the radiologist to say" in report.remarks
+    assert (
+        "ROI 1 'Liver tumor' was not measured: the label 'Liver tumor' may be a tumour, or what is meant by 'liver'; "
+        "what it shows is for the radiologist to say"
+    ) in report.remarks
