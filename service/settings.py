@@ -290,6 +290,37 @@ class Outgoing(Section):
     )
 
 
+class Priors(Section):
+    """Earlier examinations that the registry has no report of: what nodes with ``retrieve`` are asked for."""
+
+    max_studies: int = Field(
+        default=5, ge=0, le=50, description="earlier studies of a patient that are asked for, the newest first; 0: none"
+    )
+    modalities: tuple[str, ...] = Field(
+        default=("CT", "MR", "PT"),
+        description="only studies with one of these (a study whose modalities are not told counts too)",
+    )
+    same_region: bool = Field(
+        default=True,
+        description="leave out studies that name body parts, none of which is of the region of the study at hand",
+    )
+    max_objects: int = Field(
+        default=40, ge=1, le=1000, description="structured reports and segmentations of one study that are asked for"
+    )
+    max_headers: int = Field(
+        default=12, ge=0, le=100, description="images of one study that are asked for, for their headers"
+    )
+    seconds: float = Field(
+        default=60, gt=0, le=600, description="an attempt takes no longer: a draft waits for the first one only"
+    )
+    attempts: int = Field(
+        default=6,
+        ge=1,
+        le=50,
+        description="attempts in a row before a node is left alone; waits between them as [outgoing]",
+    )
+
+
 class Web(Section):
     """The page (its address goes into reports when ``public_url`` is set)."""
 
@@ -341,6 +372,11 @@ class Node(Section):
     )
     may: tuple[Operation, ...] = Field(default=("echo", "store"), description="what the node may ask of us")
     query: bool = Field(default=False, description="we may C-FIND it")
+    retrieve: Literal["", "get", "move"] = Field(
+        default="",
+        description="we may ask it for a patient's earlier reports and segmentations: by C-GET, or by C-MOVE, for which it has to know "
+        "our address; empty: not at all",
+    )
     reports: bool = Field(
         default=False, description="reports go there; when no node says so, they go to the node that sent the study"
     )
@@ -373,6 +409,7 @@ class Settings(Section):
     measuring: Measuring = Measuring()
     signing: Signing = Signing()
     outgoing: Outgoing = Outgoing()
+    priors: Priors = Priors()
     web: Web = Web()
     log: Log = Log()
     nodes: tuple[Node, ...] = ()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import UID
 from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.dsutils import decode, encode
@@ -22,7 +22,19 @@ from service.dimse.library import GARBAGE
 from service.dimse.requestor import Accepted, Proposal, Requestor
 from service.dimse.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from service.errors import PeerUnavailable, Rejected
+from service.model.archive import Found, FoundSeries, FoundStudy
 from service.settings import Node, Settings
+
+__all__ = [
+    "Found",
+    "FoundSeries",
+    "FoundStudy",
+    "find_reports",
+    "has_instance",
+    "instances_at",
+    "series_in",
+    "studies_of",
+]
 
 STUDY_ROOT_FIND: Final = "1.2.840.10008.5.1.4.1.2.2.1"
 #: answers to one question beyond which a node is not believed
@@ -32,18 +44,64 @@ _PATIENCE = 4
 
 _PENDING = (0xFF00, 0xFF01)
 _UNIQUE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-#: what is read of an answer
+#: what is read of every answer
 _READ = (*_UNIQUE, "SOPClassUID", "InstanceNumber")
+_STUDY_KEYS = (
+    "PatientID", "IssuerOfPatientID", "PatientBirthDate", "StudyDate", "ModalitiesInStudy", "StudyDescription",
+)  # fmt: skip
+_SERIES_KEYS = ("Modality", "BodyPartExamined", "SeriesDescription")
+#: for a Patient ID beyond ASCII
+_UTF8 = "ISO_IR 192"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """An instance at a node, as it answered; ``instance_number`` is None where it says none."""
+def studies_of(settings: Settings, node: Node, patient_id: str) -> tuple[FoundStudy, ...]:
+    """Return the studies that the node holds of a patient, the newest first; those without a date last.
 
-    series_instance_uid: str
-    sop_instance_uid: str
-    sop_class_uid: str = ""
-    instance_number: int | None = None
+    Answers about another Patient ID are dropped: an ID with ``*`` or ``?`` in it is a wild card to the node (PS3.4 C.2.2.2.4).
+
+    Raises
+    ------
+    PeerUnavailable, Rejected
+        As ``instances_at``.
+    """
+    with _Inquiry(settings, node) as inquiry:
+        keys = dict.fromkeys(_STUDY_KEYS, "") | {"PatientID": patient_id}
+        found = {
+            uid: FoundStudy(
+                study_instance_uid=uid,
+                date=answer["StudyDate"],
+                modalities=frozenset(answer["ModalitiesInStudy"].split("\\")) - {""},
+                description=answer["StudyDescription"],
+                issuer=answer["IssuerOfPatientID"],
+                birth_date=answer["PatientBirthDate"],
+            )
+            for answer in inquiry.ask("STUDY", StudyInstanceUID="", **keys)
+            if (uid := answer["StudyInstanceUID"]) and answer["PatientID"] == patient_id
+        }
+    return tuple(sorted(found.values(), key=lambda f: (f.date, f.study_instance_uid), reverse=True))
+
+
+def series_in(settings: Settings, node: Node, study_uid: str) -> tuple[FoundSeries, ...]:
+    """Return the series of a study that the node holds.
+
+    Raises
+    ------
+    PeerUnavailable, Rejected
+        As ``instances_at``.
+    """
+    with _Inquiry(settings, node) as inquiry:
+        keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": "", **dict.fromkeys(_SERIES_KEYS, "")}
+        found = {
+            uid: FoundSeries(
+                series_instance_uid=uid,
+                modality=answer["Modality"],
+                body_part=answer["BodyPartExamined"],
+                description=answer["SeriesDescription"],
+            )
+            for answer in inquiry.ask("SERIES", **keys)
+            if (uid := answer["SeriesInstanceUID"])
+        }
+    return tuple(found[uid] for uid in sorted(found))
 
 
 def instances_at(settings: Settings, node: Node, study_uid: str) -> frozenset[str]:
@@ -125,7 +183,7 @@ class _Inquiry:
                     )
 
     def ask(self, level: str, **keys: str) -> Iterator[dict[str, str]]:
-        """Ask one question; iterate over the answers that match it, as text by keyword (of ``_READ``).
+        """Ask one question; iterate over the answers that match it, as text by keyword (of ``keys`` and ``_READ``).
 
         The iterator is to be used up before the next question.
         """
@@ -144,18 +202,18 @@ class _Inquiry:
             if status not in _PENDING:
                 self._conclude(status)
                 return
-            answer = self._decoded(response.Identifier or BytesIO(), implicit=implicit)
+            answer = self._decoded(response.Identifier or BytesIO(), (*_READ, *keys), implicit=implicit)
             if all(answer[key] in ("", keys[key]) for key in _UNIQUE if keys.get(key)):
                 yield answer
         self._peer.cancel(message_id, context)
         msg = f"{self._peer} gives more than {MAX_ANSWERS} answers to one C-FIND"
         raise Rejected(msg)
 
-    def _decoded(self, stream: BytesIO, *, implicit: bool) -> dict[str, str]:
+    def _decoded(self, stream: BytesIO, keywords: tuple[str, ...], *, implicit: bool) -> dict[str, str]:
         try:
             answer = decode(stream, implicit, True)
             # pydicom looks at a value when it is asked for it
-            return {keyword: _text(answer.get(keyword)) for keyword in _READ}
+            return {keyword: _text(answer.get(keyword)) for keyword in keywords}
         except GARBAGE as error:
             msg = f"{self._peer} answers C-FIND with something that is no data set"
             raise PeerUnavailable(msg) from error
@@ -174,6 +232,8 @@ class _Inquiry:
 def _question(level: str, keys: dict[str, str], *, implicit: bool) -> C_FIND:
     identifier = Dataset()
     identifier.QueryRetrieveLevel = level
+    if not all(value.isascii() for value in keys.values()):
+        identifier.SpecificCharacterSet = _UTF8
     for key, value in keys.items():
         setattr(identifier, key, value)
     request = C_FIND()
@@ -184,7 +244,9 @@ def _question(level: str, keys: dict[str, str], *, implicit: bool) -> C_FIND:
 
 
 def _text(value: object) -> str:
-    """Return a value as it is, whatever it was padded with."""
+    """Return a value as it is, whatever it was padded with; several parted by a backslash."""
+    if isinstance(value, MultiValue):
+        return "\\".join(_text(one) for one in value)
     return "" if value is None else str(value).strip("\0 ")
 
 

@@ -19,13 +19,23 @@ from typing import Final, NoReturn, Self
 from pydicom.uid import UID
 from pynetdicom import dimse_messages as messages
 from pynetdicom import pdu as pdus
-from pynetdicom.dimse_primitives import C_CANCEL, C_ECHO, C_FIND, C_STORE, DimsePrimitiveType, DimseServiceType
+from pynetdicom.dimse_primitives import (
+    C_CANCEL,
+    C_ECHO,
+    C_FIND,
+    C_GET,
+    C_MOVE,
+    C_STORE,
+    DimsePrimitiveType,
+    DimseServiceType,
+)
 from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
     P_DATA,
     ImplementationClassUIDNotification,
     ImplementationVersionNameNotification,
     MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
 )
 from pynetdicom.presentation import build_context
 
@@ -58,7 +68,11 @@ _MESSAGES: Final = {
     C_ECHO: messages.C_ECHO_RQ,
     C_STORE: messages.C_STORE_RQ,
     C_FIND: messages.C_FIND_RQ,
+    C_GET: messages.C_GET_RQ,
+    C_MOVE: messages.C_MOVE_RQ,
 }
+#: an object that a peer sends over our association (C-GET) is held in memory; a larger one ends it
+LARGEST_OBJECT: Final = 1 << 29
 
 #: A-ASSOCIATE-RJ (PS3.8 Table 9-21): (source, reason) to what it means and what helps
 _REASONS: Final = {
@@ -75,10 +89,14 @@ _REASONS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A presentation context that we propose: an abstract syntax, and transfer syntaxes in order of preference."""
+    """A presentation context that we propose: an abstract syntax, and transfer syntaxes in order of preference.
+
+    ``taken``: the peer may send objects of this class to us over the association, as C-GET does (SCP role, PS3.7 D.3.3.4).
+    """
 
     abstract_syntax: str
     transfer_syntaxes: tuple[str, ...]
+    taken: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +106,11 @@ class Accepted:
     context_id: int
     abstract_syntax: str
     transfer_syntax: str
+
+
+def context_of(message: DimseServiceType) -> int:
+    """Return the ID of the presentation context that a received message came over."""
+    return int(message._context_id or 0)  # noqa: SLF001 - pynetdicom has no public way
 
 
 class Requestor:
@@ -165,7 +188,7 @@ class Requestor:
             None,
         )
 
-    def send(self, request: C_ECHO | C_STORE | C_FIND, context: Accepted) -> int:
+    def send(self, request: C_ECHO | C_STORE | C_FIND | C_GET | C_MOVE, context: Accepted) -> int:
         """Send a request; return its message ID.
 
         Raises
@@ -179,7 +202,7 @@ class Requestor:
         return self._message_id
 
     def cancel(self, message_id: int, context: Accepted) -> None:
-        """Ask the peer to stop answering a C-FIND (PS3.7 9.3.2.3)."""
+        """Ask the peer to stop answering a C-FIND, C-GET or C-MOVE (PS3.7 9.3.2.3)."""
         request = C_CANCEL()
         request.MessageIDBeingRespondedTo = message_id
         self._send_message(messages.C_CANCEL_RQ(), request, context.context_id)
@@ -199,10 +222,27 @@ class Requestor:
         """
         until = deadline if deadline is not None else time.monotonic() + self._timeout
         while True:
-            while self._received:
-                response = self._received.popleft()
-                if response.MessageIDBeingRespondedTo == message_id:
-                    return response
+            message = self.receive_any(deadline=until)
+            if message.MessageIDBeingRespondedTo == message_id:
+                return message
+
+    def receive_any(self, *, deadline: float | None = None) -> DimseServiceType:
+        """Return the next message, which may be a request of the peer's: a C-STORE that belongs to our C-GET (PS3.7 9.1.3).
+
+        Parameters
+        ----------
+        deadline:
+            As for ``receive``.
+
+        Raises
+        ------
+        PeerUnavailable
+            None came in time, the association broke, or an object is larger than ``LARGEST_OBJECT``.
+        """
+        until = deadline if deadline is not None else time.monotonic() + self._timeout
+        while True:
+            if self._received:
+                return self._received.popleft()
             pdu = self._read(until)
             if not isinstance(pdu, pdus.P_DATA_TF):
                 self._is_broken = True
@@ -213,6 +253,25 @@ class Requestor:
                 self._take(pdu.to_primitive())
             except GARBAGE as error:
                 raise self._broken("answers with something that is no DICOM message") from error
+            data_set = self._message.data_set
+            if data_set is not None and data_set.tell() > LARGEST_OBJECT:
+                what = f"sends an object of more than {LARGEST_OBJECT >> 20} MB"
+                raise self._broken(what)
+
+    def answer(self, request: C_STORE, status: int) -> None:
+        """Answer a C-STORE of the peer's, over its own presentation context (PS3.7 9.3.1.2).
+
+        Raises
+        ------
+        PeerUnavailable
+            The association broke.
+        """
+        response = C_STORE()
+        response.MessageIDBeingRespondedTo = request.MessageID
+        response.AffectedSOPClassUID = request.AffectedSOPClassUID
+        response.AffectedSOPInstanceUID = request.AffectedSOPInstanceUID
+        response.Status = status
+        self._send_message(messages.C_STORE_RSP(), response, context_of(request))
 
     # --- messages ------------------------------------------------------------------------------------------------------
 
@@ -264,7 +323,13 @@ class Requestor:
         implementation.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
         version = ImplementationVersionNameNotification()
         version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        request.user_information = [length, implementation, version]
+        roles = []
+        for abstract_syntax in dict.fromkeys(p.abstract_syntax for p in self._proposals if p.taken):
+            role = SCP_SCU_RoleSelectionNegotiation()
+            role.sop_class_uid = UID(abstract_syntax)
+            role.scu_role, role.scp_role = False, True
+            roles.append(role)
+        request.user_information = [length, implementation, version, *roles]
         contexts = []
         for index, proposal in enumerate(self._proposals):
             context = build_context(proposal.abstract_syntax, list(proposal.transfer_syntaxes))

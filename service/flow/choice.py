@@ -31,12 +31,13 @@ def choose(prior: PriorReport | None, current_template: str = "") -> Choice:
     Parameters
     ----------
     prior:
-        The patient's newest earlier report of another study, None without one.
+        The patient's newest earlier time point, with those before it; the newest report among them counts. None without one.
     current_template:
         The template of the report that the study already has: it stays, since a second report would stand beside the first.
     """
     if current_template:
         return Choice(template=current_template, reason="the study has a report of this template")
+    prior = prior.newest_report if prior is not None else None
     if prior is None or prior.report is None:
         return Choice(template=BASELINE, reason="no earlier report in the registry")
     for applies, template, reason in _RULES:

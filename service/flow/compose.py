@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from service.flow import technique
+from service.flow import matching, technique
 from service.flow.context import Context, Device
 from service.flow.lesions import Lesion, beside, key_of, lesions_of, marks_of
 from service.flow.prefill import MODALITIES, SOURCES, several_lesions, tracking_uid
 from service.model.age import age_at, sex_of
 from service.model.measurement import RegionKind, SegmentMeasurements
-from service.model.prior import PriorReport
+from service.model.prior import Match, PriorReport
 from service.model.report import Answer, Report, Scope, Subject
 from service.model.study import Series, Study
 from sr_templates import Item, Template
@@ -41,7 +41,9 @@ def compose(facts: Facts, template: Template) -> Report:
     series = _series_subjects(facts.study)
     found = lesions_of(tumours)
     lesions = _lesion_subjects(facts.study, found)
-    base = Context(study=facts.study, device=facts.device, prior=facts.prior, tumours=tumours)
+    base = Context(
+        study=facts.study, device=facts.device, prior=facts.prior, tumours=tumours, matches=_matches(facts, lesions)
+    )
     answers: list[Answer] = []
     for item in template:
         if not item.applies_to(facts.study.modalities):
@@ -57,6 +59,18 @@ def compose(facts: Facts, template: Template) -> Report:
         subjects=(*(s for s, _ in series), *(s for s, _ in lesions)),
         answers=tuple(answers),
         remarks=(*facts.remarks, *_remarks(facts, tumours, len(found))),
+    )
+
+
+def _matches(facts: Facts, lesions: tuple[tuple[Subject, Lesion], ...]) -> tuple[Match, ...]:
+    """Return which lesions may be which of the newest earlier time point that shows any."""
+    before = next((p for p in facts.prior.points if p.lesions_at), None) if facts.prior is not None else None
+    if before is None or facts.prior is None:
+        return ()
+    subjects = tuple(s for s, _ in lesions)
+    here = matching.landmarks(facts.study, facts.segments)
+    return matching.suggest(
+        matching.places(subjects, facts.study, facts.segments), here, subjects, before, matching.tracked(facts.prior)
     )
 
 

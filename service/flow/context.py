@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
 from service.model.measurement import SegmentMeasurements
-from service.model.prior import PriorReport
+from service.model.prior import Match, PriorReport
 from service.model.report import Answer, Provenance, Quantity, Status, Subject, Value
 from service.model.study import Series, Study
 from sr_templates import CodeTable, Item, load_codes
@@ -36,6 +36,8 @@ class Context:
     further: tuple[SegmentMeasurements, ...] = ()
     #: all tumour segments of the study
     tumours: tuple[SegmentMeasurements, ...] = ()
+    #: which lesions may be which of an earlier time point
+    matches: tuple[Match, ...] = ()
 
     @property
     def codes(self) -> CodeTable:

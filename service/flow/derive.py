@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from service.flow.derivations import earlier, response, sizes, staging, structures
+from service.flow.derivations import course, earlier, response, sizes, staging, structures
 from service.flow.derivations.asked import Asked, Derivation, Derived, Look
 from service.flow.derivations.features import dd_feature
 from service.flow.derivations.impression import impression
@@ -35,6 +35,8 @@ DERIVATIONS: Mapping[str, Derivation] = MappingProxyType(
         "schwarzbach": structures.schwarzbach,
         "ivc_resection": structures.ivc_resection,
         "organs_at_risk": structures.organs_at_risk,
+        "baseline_sum": response.baseline_sum,
+        "nadir_sum": response.nadir_sum,
         "target_sum": response.target_sum,
         "pct_baseline": response.pct_baseline,
         "pct_nadir": response.pct_nadir,
@@ -47,6 +49,8 @@ DERIVATIONS: Mapping[str, Derivation] = MappingProxyType(
         "sgr": earlier.sgr,
         "diameter_rate": earlier.diameter_rate,
         "lesion_change": earlier.lesion_change,
+        "lesion_course": course.lesion_course,
+        "sum_course": course.sum_course,
         "dd_feature": dd_feature,
         "impression": impression,
     }
@@ -55,8 +59,9 @@ DERIVATIONS: Mapping[str, Derivation] = MappingProxyType(
 
 COMPUTED = frozenset(
     {
-        "t_category", "stage_group", "fnclcc_total", "necrosis_pct", "delta_hu", "target_sum", "pct_baseline", "pct_nadir",
-        "abs_nadir", "current_response", "overall_response", "choi_hu_pct", "choi_response", "doubling_time", "sgr", "diameter_rate",
+        "t_category", "stage_group", "fnclcc_total", "necrosis_pct", "delta_hu", "baseline_sum", "nadir_sum", "target_sum",
+        "pct_baseline", "pct_nadir", "abs_nadir", "current_response", "overall_response", "choi_hu_pct", "choi_response",
+        "doubling_time", "sgr", "diameter_rate",
     }
 )  # fmt: skip
 """Derivations by arithmetic or by a published table: a person who states another value gives a reason. The others are suggestions."""
@@ -80,8 +85,8 @@ def derive(
     clinical:
         The thresholds.
     prior:
-        The patient's newest earlier report: growth and attenuation are compared with it. Without it nothing is compared, and what was
-        derived from it is removed.
+        The patient's newest earlier time point, with those before it: growth, attenuation and sums are compared with them. Without it
+        nothing is compared, and what was derived from it is removed.
     """
     for _ in range(_MAX_ROUNDS):
         following = _once(report, template, clinical, prior)
@@ -149,7 +154,7 @@ def derived_value(item: Item, look: Look) -> Derived | None:
 
 def _answer(item: Item, subject: str, derived: Derived, report: Report) -> Answer:
     used = [a for pair in derived.from_items for a in report.answers_of(*pair)]
-    sure = bool(used) and all(a.status is not Status.PROPOSED for a in used)
+    sure = bool(used) and not derived.unsure and all(a.status is not Status.PROPOSED for a in used)
     return Answer(
         item=item.key,
         subject=subject,

@@ -24,8 +24,8 @@ from service.flow.produce import (
     series_uid,
 )
 from service.model.measurement import Reference
-from service.model.prior import CoursePoint
-from service.model.report import Date, Quantity, Report, Scope, Status, Subject
+from service.model.prior import CoursePoint, PriorReport
+from service.model.report import Date, Quantity, Report, Scope, Status, Subject, Uid
 from service.model.uids import derived_uid
 from service.page.assemble import page_content
 from service.page.content import EvidenceRow, PageContent, Signature, TimePoint
@@ -315,12 +315,12 @@ def history(report: Report, course: tuple[CoursePoint, ...] = ()) -> tuple[str, 
     """Return the tumour over time, this examination included, and what its lengths are.
 
     The sum of the target lesions where every examination with a sum allows it; else the long axis of the index tumour, known over time by
-    its tracking UID alone.
+    its tracking UID alone, or by the one that a person confirmed as its own.
     """
     lesion = next(iter(report.subjects_of(Scope.LESION)), None)
-    tracked = lesion.tracking_uid if lesion else ""
+    names = {"", lesion.tracking_uid, *_confirmed_names(report, lesion)} if lesion else {""}
     points = [
-        *(p for p in course if p.study_instance_uid != report.study_instance_uid and p.tracking_uid in {"", tracked}),
+        *(p for p in course if p.study_instance_uid != report.study_instance_uid and p.tracking_uid in names),
         *_own(report, lesion),
     ]
     lengths = "fu.sum" if sum(p.item == "fu.sum" for p in points) > 1 else "sz.long_axis"
@@ -335,6 +335,34 @@ def history(report: Report, course: tuple[CoursePoint, ...] = ()) -> tuple[str, 
                 found[point.date] = replace(known, volume_ml=point.number)
     label = "Sum of target lesions" if lengths == "fu.sum" else "Long axis"
     return label, tuple(found[date] for date in sorted(found))
+
+
+def _confirmed_names(report: Report, lesion: Subject) -> frozenset[str]:
+    answers = report.answers_of("fu.same_as", lesion.key)
+    return frozenset(v.value for a in answers if a.status is Status.CONFIRMED for v in a.values if isinstance(v, Uid))
+
+
+def measured_course(prior: PriorReport) -> tuple[CoursePoint, ...]:
+    """Return what one earlier time point gives for the course; empty where it has no date."""
+    report = prior.report
+    if report is None or not prior.study_date:
+        return ()
+    lesions = report.subjects_of(Scope.LESION)
+    asked = [("fu.sum", None), *((i, lesion) for lesion in lesions for i in ("sz.long_axis", "sz.volume"))]
+    return tuple(
+        CoursePoint(
+            study_instance_uid=prior.study_instance_uid,
+            date=prior.study_date,
+            item=item,
+            tracking_uid=lesion.tracking_uid if lesion is not None else "",
+            number=float(value.number),
+            proposed=answer.status is Status.PROPOSED,
+        )
+        for item, lesion in asked
+        for answer in report.answers_of(item, lesion.key if lesion is not None else "")
+        for value in answer.values[:1]
+        if isinstance(value, Quantity) and value.number is not None
+    )
 
 
 def _own(report: Report, lesion: Subject | None) -> Iterator[CoursePoint]:

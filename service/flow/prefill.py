@@ -13,9 +13,10 @@ from types import MappingProxyType
 
 from service.flow import technique
 from service.flow.context import Context, Source, proposal, quantity
-from service.flow.prefill_prior import prior_answer, prior_nadir
+from service.flow.prefill_prior import prior_answer, prior_match, prior_nadir
 from service.flow.prefill_technique import TECHNIQUE_SOURCES
 from service.model.measurement import Measurement, Reference, RegionKind, SegmentMeasurements
+from service.model.prior import PriorReport
 from service.model.report import Answer, Date, Provenance, Quantity, Status, Uid
 from service.model.study import Study
 from service.model.uids import derived_uid
@@ -66,11 +67,18 @@ def _comparison(context: Context, item: Item) -> tuple[Answer, ...]:
     parts = [
         " and ".join(prior.modalities) or "examination",
         f"{day[:4]}-{day[4:6]}-{day[6:]}" if len(day) == len("YYYYMMDD") else "date not known",
-        f"report version {prior.version}, {'signed' if prior.signed else 'not signed'}",
+        _standing(prior),
     ]
     if prior.accession_number:
         parts.insert(2, f"accession {prior.accession_number}")
-    return proposal(context, item, Provenance.PRIOR, ", ".join(parts), basis="registry")
+    basis = "registry" if prior.reported else "asked for at the PACS"
+    return proposal(context, item, Provenance.PRIOR, ", ".join(parts), basis=basis)
+
+
+def _standing(prior: PriorReport) -> str:
+    if not prior.reported:
+        return "measurements, no report of ours"
+    return f"report version {prior.version}, {'signed' if prior.signed else 'not signed'}"
 
 
 def _comparison_uid(context: Context, item: Item) -> tuple[Answer, ...]:
@@ -311,6 +319,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         "device_name": _device_name,
         "device_uid": _device_uid,
         "prior": prior_answer,
+        "prior_match": prior_match,
         "prior_nadir": prior_nadir,
         **TECHNIQUE_SOURCES,
     }

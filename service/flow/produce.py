@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from service import __version__
+from service.flow import matching
 from service.flow.carry import Difference, carry
 from service.flow.compose import Facts, compose, marks
 from service.flow.context import Device
@@ -167,11 +168,11 @@ def produce(
     facts = Facts(study=study, device=device(options), segments=measurements, prior=prior, remarks=options.remarks)
     look = Look(marks=marks(measurements), spacings=spacings(study), measuring=measuring)
     taken = take(compose(facts, template), returned, template, look)
-    fresh = derive(taken.report, template, clinical, prior=prior)
+    fresh = _asking(derive(taken.report, template, clinical, prior=prior), prior)
     report, differences = fresh, taken.differences
     if before is not None:
         carried = carry(taken.report, before, template, taken.differences)
-        report = derive(carried.report, template, clinical, prior=prior)
+        report = _asking(derive(carried.report, template, clinical, prior=prior), prior)
         differences = carried.differences
     return Produced(
         report=report,
@@ -183,6 +184,11 @@ def produce(
         included=taken.included,
         differences=tuple(dict.fromkeys(differences)),
     )
+
+
+def _asking(report: Report, prior: PriorReport | None) -> Report:
+    """Return a report that asks about lesions which earlier time points do not show, or this one does not."""
+    return replace(report, remarks=(*report.remarks, *matching.questions(report, prior)))
 
 
 def taken_in(produced: Produced) -> tuple[Predecessor, ...]:

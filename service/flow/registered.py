@@ -29,6 +29,8 @@ _READS: Mapping[str, set[str]] = {
     "schwarzbach": {"ves.relation"},
     "ivc_resection": {"ves.relation", "ivc.segment", "ivc.middle_sub", "iv.cranial", "op.right_atrium"},
     "organs_at_risk": {"org.relation"},
+    "baseline_sum": _TARGETS,
+    "nadir_sum": {*_TARGETS, "fu.sum_baseline"},
     "target_sum": _TARGETS,
     "pct_baseline": {"fu.sum", "fu.sum_baseline"},
     "pct_nadir": {"fu.sum", *_SUMS},
@@ -43,6 +45,8 @@ _READS: Mapping[str, set[str]] = {
     "sgr": _VOLUMES,
     "diameter_rate": {"sz.long_axis", "fu.interval"},
     "lesion_change": {"sz.long_axis"},
+    "lesion_course": {"sz.long_axis", "sz.short_axis", "sz.volume", "ct.hu"},
+    "sum_course": {"fu.sum", *_SUMS},
 }  # fmt: skip
 #: what derivations read that could be derived itself; `impression` and `dd_feature` are words that no derivation reads
 READS: Mapping[str, frozenset[str]] = MappingProxyType({name: frozenset(items) for name, items in _READS.items()})

@@ -31,6 +31,9 @@ class StudyEvent(enum.StrEnum):
     STARTED_BY_HAND = "started_by_hand"
     COMPLETED = "completed"
     TRIAGED = "triaged"
+    PRIORS_FETCHED = "priors_fetched"
+    PRIORS_FAILED = "priors_failed"
+    PRIOR_LEFT_OUT = "prior_left_out"
     COMPOSED = "composed"
     TAKEN_IN = "taken_in"
     REVISED = "revised"
@@ -58,6 +61,10 @@ SENTENCES: Mapping[StudyEvent, str] = MappingProxyType(
         StudyEvent.STARTED_BY_HAND: "started by hand",
         StudyEvent.COMPLETED: "complete with {count} instances: {reason}",
         StudyEvent.TRIAGED: "triage: {outcome} by rule '{rule}': {reason}{values}",
+        StudyEvent.PRIORS_FETCHED: "earlier examinations at {node}: {studies} with something to compare, {count} objects of them asked for"
+        "{lacking}",
+        StudyEvent.PRIORS_FAILED: "earlier examinations could not be asked for at {node} (attempt {attempt}): {reason}; {next}",
+        StudyEvent.PRIOR_LEFT_OUT: "an earlier examination is not compared with: {reason}",
         StudyEvent.COMPOSED: "report version {version} composed from template {template}: {proposed} proposed, {open} open",
         StudyEvent.TAKEN_IN: "content of {count} structured reports of others taken in",
         StudyEvent.REVISED: "report version {version}: {action} by a person, now {state}: {confirmed} confirmed, {proposed} proposed, "

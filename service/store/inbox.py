@@ -15,12 +15,14 @@ from sqlalchemy.orm import Session
 from service.model.events import StudyEvent, StudyState
 from service.model.study import Header, Instance
 from service.read.facts_json import header_from_json, header_to_json, own_from_json, own_to_json
-from service.store import events
+from service.store import events, priors
 from service.store.engine import changed
 from service.store.tables import HeaderRow, Installation, InstanceRow, StudyRow
 
 #: databases limit the number of values in one statement
 _CHUNK = 500
+#: why a study counts as complete that is here as an earlier examination alone
+FETCHED = "asked for as an earlier examination"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,8 @@ def add_instances(session: Session, instances: Sequence[Instance], at: dt.dateti
 
     A study's revision goes up once if the batch brought something new to it. Of a study that counted as complete, the completion
     clock starts again.
+
+    What was asked for as an earlier examination is no arrival, as long as nothing else of its study is here: it is indexed, no more.
     """
     unique = {i.sop_instance_uid: i for i in reversed(instances)}
     known = _known(session, unique)
@@ -81,11 +85,66 @@ def add_instances(session: Session, instances: Sequence[Instance], at: dt.dateti
     by_study: dict[str, list[Instance]] = defaultdict(list)
     for instance in new:
         by_study[instance.study_instance_uid].append(instance)
-    arrivals = tuple(_touch(session, uid, members, at) for uid, members in sorted(by_study.items()))
+    asked = priors.asked_for(session, [i.sop_instance_uid for i in new])
+    arrivals = tuple(
+        arrival
+        for uid, members in sorted(by_study.items())
+        if (arrival := _arrived(session, uid, members, asked, at)) is not None
+    )
     if new:
         hashes = _headers(session, new)
         session.execute(insert(InstanceRow), [_row(i, hashes[id(i.header)], at) for i in new])
     return arrivals
+
+
+def _arrived(
+    session: Session, uid: str, members: list[Instance], asked: frozenset[str], at: dt.datetime
+) -> StudyArrival | None:
+    """Make or move on a study; None where all that came was asked for, and its study is here for that alone."""
+    if any(m.sop_instance_uid not in asked for m in members):
+        return _touch(session, uid, members, at)
+    row = session.get(StudyRow, uid, populate_existing=True, with_for_update=True)
+    if row is not None and not row.fetched:
+        return _touch(session, uid, members, at)
+    if row is None:
+        row = _new_study(uid, members, at)
+        row.state, row.fetched, row.completion_reason = StudyState.IGNORED.value, True, FETCHED
+        row.revision = row.completed_revision = 1
+        session.add(row)
+    _count(row, members, at)
+    _tell_arrivals(session, uid, members, at)
+    session.flush()
+    return None
+
+
+def _new_study(uid: str, members: list[Instance], at: dt.datetime) -> StudyRow:
+    times = [m.received_at or at for m in members]
+    return StudyRow(
+        study_instance_uid=uid,
+        state=StudyState.RECEIVED.value,
+        revision=0,
+        completed_revision=0,
+        instance_count=0,
+        first_received_at=min(times),
+        last_received_at=max(times),
+        burst_started_at=min(times),
+        accession_number="",
+        fetched=False,
+    )
+
+
+def _count(row: StudyRow, members: list[Instance], at: dt.datetime) -> None:
+    """Count what came, and from where."""
+    times = [m.received_at or at for m in members]
+    newest = max(members, key=lambda m: (m.received_at or at, m.sop_instance_uid))
+    row.instance_count += len(members)
+    row.last_received_at = max(row.last_received_at, *times)
+    row.first_received_at = min(row.first_received_at, *times)
+    row.calling_ae = newest.calling_ae[:16]
+    row.called_ae = newest.called_ae[:16]
+    row.source_address = newest.source_address[:64]
+    accession = max((m.header.text("AccessionNumber") for m in members), default="")
+    row.accession_number = row.accession_number or accession[:64]
 
 
 def _headers(session: Session, instances: Sequence[Instance]) -> dict[int, str]:
@@ -138,36 +197,20 @@ def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
 
 def _touch(session: Session, uid: str, members: list[Instance], at: dt.datetime) -> StudyArrival:
     """Make or move on the study that ``members`` belong to."""
-    times = [m.received_at or at for m in members]
-    newest = max(members, key=lambda m: (m.received_at or at, m.sop_instance_uid))
     # locked: what completes the study at this moment has to come before this, or after it
     row = session.get(StudyRow, uid, populate_existing=True, with_for_update=True)
     if row is None:
-        row = StudyRow(
-            study_instance_uid=uid,
-            state=StudyState.RECEIVED.value,
-            revision=0,
-            instance_count=0,
-            first_received_at=min(times),
-            last_received_at=max(times),
-            burst_started_at=min(times),
-            accession_number="",
-        )
+        row = _new_study(uid, members, at)
         session.add(row)
     elif row.completed_revision == row.revision and row.revision:
-        events.append(session, uid, StudyEvent.REOPENED, at)
-        row.burst_started_at = min(times)
+        if not row.fetched:
+            events.append(session, uid, StudyEvent.REOPENED, at)
+        row.burst_started_at = min(m.received_at or at for m in members)
         row.state = StudyState.RECEIVED.value
+    row.fetched = False
     row.revision += 1
-    row.instance_count += len(members)
-    row.last_received_at = max(row.last_received_at, *times)
-    row.first_received_at = min(row.first_received_at, *times)
-    row.calling_ae = newest.calling_ae[:16]
-    row.called_ae = newest.called_ae[:16]
-    row.source_address = newest.source_address[:64]
-    accession = max((m.header.text("AccessionNumber") for m in members), default="")
-    row.accession_number = row.accession_number or accession[:64]
     row.crashes = 0
+    _count(row, members, at)
     _tell_arrivals(session, uid, members, at)
     session.flush()
     return StudyArrival(study_instance_uid=uid, new_instances=len(members), revision=row.revision)
@@ -232,6 +275,17 @@ def instance_uids(session: Session, study_instance_uid: str) -> frozenset[str]:
             select(InstanceRow.sop_instance_uid).where(InstanceRow.study_instance_uid == study_instance_uid)
         )
     )
+
+
+def arrived(session: Session, studies: Iterable[str]) -> frozenset[str]:
+    """Return those of some studies that came here by themselves, not as earlier examinations of others alone."""
+    found: set[str] = set()
+    for chunk in _chunks(sorted(set(studies))):
+        query = select(StudyRow.study_instance_uid).where(
+            StudyRow.study_instance_uid.in_(chunk), StudyRow.fetched.is_(False)
+        )
+        found.update(session.scalars(query))
+    return frozenset(found)
 
 
 def known_paths(session: Session) -> frozenset[str]:

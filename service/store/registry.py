@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
@@ -32,6 +32,9 @@ from service.model.signing import Person, Signature
 from service.model.study import Study
 from service.store import life
 from service.store.tables import AnswerRow, CaseRow, LesionRow, PatientRow, ReportRow
+
+#: earlier reports of a patient that a course is made of; nobody has more examinations of one tumour
+MAX_POINTS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +240,7 @@ def _answer_row(
 
 
 def prior(session: Session, patient_id: str, issuer: str, before_study: str, date: str = "") -> PriorReport | None:
-    """Return the newest report of the patient about another study than ``before_study``; None for a patient not known.
+    """Return the newest report of the patient about another study than ``before_study``, with those before it; None without one.
 
     Newest by study date, then by when the report was made. ``date`` is the Study Date of ``before_study``: what is later is no comparison
     of it, however it came first.
@@ -258,11 +261,17 @@ def prior(session: Session, patient_id: str, issuer: str, before_study: str, dat
     if date:
         # dates as DICOM writes them sort as text; a study without one may be an earlier one
         query = query.where(ReportRow.study_date <= date)
-    row = session.scalars(
-        query.order_by(ReportRow.study_date.desc(), ReportRow.created_at.desc(), ReportRow.id.desc()).limit(1)
-    ).first()
-    if row is None:
-        return None
+    found: dict[str, PriorReport] = {}
+    for row in session.scalars(
+        query.order_by(ReportRow.study_date.desc(), ReportRow.created_at.desc(), ReportRow.id.desc()).limit(MAX_POINTS)
+    ):
+        # of two reports of one study the newer one
+        found.setdefault(row.study_instance_uid, _prior(session, row))
+    points = tuple(found.values())
+    return replace(points[0], earlier=points[1:]) if points else None
+
+
+def _prior(session: Session, row: ReportRow) -> PriorReport:
     lesions = session.scalars(select(LesionRow).where(LesionRow.case_id == row.case_id).order_by(LesionRow.id))
     return PriorReport(
         study_instance_uid=row.study_instance_uid,
@@ -274,6 +283,17 @@ def prior(session: Session, patient_id: str, issuer: str, before_study: str, dat
         lesions=tuple(KnownLesion(tracking_id=le.tracking_id, tracking_uid=le.tracking_uid) for le in lesions),
         report=from_json(row.content),
     )
+
+
+def studies_of(session: Session, patient_id: str, issuer: str) -> frozenset[str]:
+    """Return the studies of a patient that the registry has a current report of."""
+    query = (
+        select(ReportRow.study_instance_uid)
+        .join(CaseRow, CaseRow.id == ReportRow.case_id)
+        .join(PatientRow, PatientRow.id == CaseRow.patient_id)
+        .where(PatientRow.patient_id == patient_id, PatientRow.issuer == issuer, ReportRow.current)
+    )
+    return frozenset(session.scalars(query))
 
 
 def is_known(session: Session, patient_id: str, issuer: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, ForeignKey, Index, LargeBinary, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import JSON, DateTime, ForeignKey, Index, LargeBinary, MetaData, String, Text, UniqueConstraint, false
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -91,6 +91,8 @@ class StudyRow(Base):
     flag: Mapped[str] = mapped_column(Text, default="")
     #: how often a process died while it composed this revision
     crashes: Mapped[int] = mapped_column(default=0)
+    #: all that is here of it was asked for as an earlier examination: it gets no report of its own
+    fetched: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class InstanceRow(Base):
@@ -307,3 +309,44 @@ class DestinationRow(Base):
     node: Mapped[str] = mapped_column(String(64), primary_key=True)
     sop_classes: Mapped[str] = mapped_column(Text)
     learnt_at: Mapped[dt.datetime]
+
+
+class PriorAskRow(Base):
+    """Where asking nodes for a study's earlier examinations stands."""
+
+    __tablename__ = "prior_ask"
+    study_instance_uid: Mapped[str] = mapped_column(_UID, primary_key=True)
+    #: `service.store.priors.AskState`
+    state: Mapped[str] = mapped_column(String(16))
+    #: attempts that were asked for, ever
+    attempt: Mapped[int] = mapped_column(default=0)
+    #: attempts in a row that failed
+    failures: Mapped[int] = mapped_column(default=0)
+    #: the draft that waits was asked for by hand
+    by_hand: Mapped[bool] = mapped_column(default=False)
+
+
+class PriorStudyRow(Base):
+    """An earlier examination of a study, and what was read of it: kept, so that not every answer of a person measures it again."""
+
+    __tablename__ = "prior_study"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    #: the study at hand
+    study_instance_uid: Mapped[str] = mapped_column(_UID, index=True)
+    prior_study_uid: Mapped[str] = mapped_column(_UID)
+    #: the node that named it; empty: the registry knows it
+    node: Mapped[str] = mapped_column(String(64))
+    #: how many instances of it were here when it was read; 0: it was not read yet
+    instances: Mapped[int] = mapped_column(default=0)
+    #: the `PriorReport` as JSON (service.model.prior_json); empty: nothing can be compared
+    content: Mapped[str] = mapped_column(Text, default="")
+    __table_args__ = (UniqueConstraint("study_instance_uid", "prior_study_uid"),)
+
+
+class PriorObjectRow(Base):
+    """An object that was asked for as part of an earlier examination: when it comes it is no arrival."""
+
+    __tablename__ = "prior_object"
+    sop_instance_uid: Mapped[str] = mapped_column(_UID, primary_key=True)
+    prior_study_uid: Mapped[str] = mapped_column(_UID, index=True)
+    asked_at: Mapped[dt.datetime]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from service.errors import LmsSrError
 from service.flow.completion import Complete, CompletionState, Wait, decide
 from service.model.events import StudyEvent
-from service.store import events, inbox, outbox
+from service.store import events, inbox, outbox, priors
 from service.store.inbox import StudyRecord
 from service.work import jobs
 from service.work.services import Services
@@ -85,6 +85,7 @@ def start_by_hand(services: Services, study_instance_uid: str) -> bool:
         if study is None:
             return False
         events.append(session, study_instance_uid, StudyEvent.STARTED_BY_HAND, now)
+        priors.ask_again(session, study_instance_uid)
         if not finish(services, session, study, BY_HAND, forced=False, now=now, by_hand=True):
             inbox.clear_crashes(session, study_instance_uid)
             again = jobs.compose(study_instance_uid, study.revision, run=jobs.run_at("by-hand", now), by_hand=True)

@@ -21,7 +21,7 @@ from service.read.normalise import normalise
 from service.store import events, inbox, life, outbox, registry
 from service.store.inbox import StudyRecord
 from service.store.registry import ReportRecord
-from service.work import delivery, issuing, jobs, taking
+from service.work import delivery, earlier, fetching, issuing, jobs, taking
 from service.work.completing import BY_HAND
 from service.work.services import Services
 from service.work.versions import Known, Revision, options_of
@@ -107,7 +107,7 @@ def _compose(services: Services, record: StudyRecord, *, by_hand: bool) -> str:
         before = registry.read_content(session, newest.id) if newest is not None and newest.current else None
         patient = study.patient
         known_case = registry.is_known(session, patient.patient_id, patient.issuer)
-        prior = registry.prior(session, patient.patient_id, patient.issuer, uid, study.date)
+        prior = earlier.prior_of(session, study)
     decision = _decide(services, study, known_case=known_case, by_hand=by_hand)
     decision = with_template(decision, prior, newest.template if newest is not None else "")
     if not decision.report:
@@ -123,7 +123,14 @@ def _compose(services: Services, record: StudyRecord, *, by_hand: bool) -> str:
     if known.state is State.WITHDRAWN and not by_hand:
         reason = f"the report was withdrawn, and nothing is issued by itself any more: 'lms-sr start {uid}' makes a new draft"
         return issuing.stands(services, known, decision, reason)
+    if not (known.current is not None and known.current.state.is_signed) and fetching.ask_first(
+        services, record, study, by_hand=by_hand
+    ):
+        return "asks for earlier examinations"
     options = options_of(services, known, decision)
+    earlier.refresh(services, study, options)
+    with services.reading() as session:
+        prior = earlier.prior_of(session, study)
     came_back = taking.returned(services, study, options)
     measured = measure_study(study, lambda instance: _place(services, instance), services.settings.measuring)
     produced = making.produce(

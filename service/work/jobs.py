@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 #: names of the workflows
 COMPLETE = "complete"
 COMPOSE = "compose"
+FETCH = "fetch"
 SEND = "send"
 SWEEP = "sweep"
 
@@ -51,6 +52,16 @@ def compose(study_instance_uid: str, revision: int, *, run: str = "", by_hand: b
         id=f"compose:{study_instance_uid}:{revision}{suffix}",
         lane="compose",
         args=(study_instance_uid, revision, by_hand),
+    )
+
+
+def fetch(study_instance_uid: str, attempt: int, look: int = 0) -> Job:
+    """Ask nodes for the earlier examinations of a study; ``look`` counts the looks whether what was asked for is in the index."""
+    return Job(
+        workflow=FETCH,
+        id=f"fetch:{study_instance_uid}:{attempt}:{look}",
+        lane="fetch",
+        args=(study_instance_uid, attempt, look),
     )
 
 

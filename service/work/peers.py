@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from service.dimse import query, scu
-from service.dimse.query import Found
+from service.dimse import query, retrieve, scu
+from service.dimse.query import Found, FoundSeries, FoundStudy
+from service.dimse.retrieve import Keep, Retrieved, Wanted
 from service.dimse.scu import StoreOutcome
 from service.settings import Node, Settings
 from service.store.outbox import OutboxRecord
@@ -33,6 +34,18 @@ class Peers(Protocol):
 
     def store(self, node: Node, row: OutboxRecord, part10: bytes) -> StoreOutcome:
         """Send the object of a row; may raise `OutcomeUnknown`, too."""
+        ...
+
+    def studies_of(self, node: Node, patient_id: str) -> tuple[FoundStudy, ...]:
+        """Return the studies that the node holds of a patient."""
+        ...
+
+    def series_in(self, node: Node, study_uid: str) -> tuple[FoundSeries, ...]:
+        """Return the series that the node holds of a study."""
+        ...
+
+    def retrieve(self, node: Node, wanted: Iterable[Wanted], keep: Keep, *, seconds: float) -> Retrieved:
+        """Have the node send instances: to ``keep``, or to the receiver, as its settings say."""
         ...
 
 
@@ -70,3 +83,17 @@ class NetworkPeers:
             transfer_syntax_uid=row.transfer_syntax_uid,
             part10=part10,
         )
+
+    def studies_of(self, node: Node, patient_id: str) -> tuple[FoundStudy, ...]:
+        """Return the studies that the node holds of a patient."""
+        return query.studies_of(self._settings, node, patient_id)
+
+    def series_in(self, node: Node, study_uid: str) -> tuple[FoundSeries, ...]:
+        """Return the series that the node holds of a study."""
+        return query.series_in(self._settings, node, study_uid)
+
+    def retrieve(self, node: Node, wanted: Iterable[Wanted], keep: Keep, *, seconds: float) -> Retrieved:
+        """Have the node send instances: over our association to ``keep``, or to the receiver."""
+        if node.retrieve == "move":
+            return retrieve.move(self._settings, node, wanted, seconds=seconds)
+        return retrieve.get(self._settings, node, wanted, keep, seconds=seconds)

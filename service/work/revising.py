@@ -28,7 +28,7 @@ from service.read.normalise import normalise
 from service.sr import words
 from service.store import inbox, life, outbox, registry
 from service.store.registry import ReportRecord
-from service.work import issuing
+from service.work import earlier, issuing
 from service.work.services import Services
 from service.work.versions import Known, Revision, options_of
 from sr_templates import Template, load_template
@@ -80,7 +80,7 @@ def standing(services: Services, study_instance_uid: str) -> Standing:
         study = making.without(
             normalise(inbox.load_instances(session, uid), default_issuer=services.settings.site.issuer), ours
         )
-        prior = registry.prior(session, study.patient.patient_id, study.patient.issuer, uid, study.date)
+        prior = earlier.prior_of(session, study)
     known = Known(record=study_record, study=study, installation=installation, ours=ours, newest=newest)
     template = load_template(report.template)
     return Standing(known=known, record=newest, report=report, template=template, prior=prior)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from service.model.events import StudyEvent, StudyState
 from service.store import events, inbox
-from service.work import issuing, jobs, sending
+from service.work import fetching, issuing, jobs, sending
 from service.work.services import Services
 
 _log = logging.getLogger("lms_sr.sweep")
@@ -67,6 +67,9 @@ def _show(services: Services, workflow: str) -> None:
     if kind == jobs.SEND and subject.isdigit() and number.isdigit():
         # where the row has moved on, by hand, what failed is over
         sending.park(services, int(subject), reason, attempt=int(number))
+    elif kind == jobs.FETCH and number.isdigit():
+        # a draft that waits for it goes on without earlier examinations
+        fetching.after_fault(services, subject, int(number))
     elif kind in {jobs.COMPLETE, jobs.COMPOSE}:
         with services.transaction() as session:
             study = inbox.get_study(session, subject, lock=True)

@@ -23,11 +23,11 @@ from service.read.normalise import normalise
 from service.read.predecessors import predecessors
 from service.settings import Node
 from service.sr.phrases import wording
-from service.store import course, inbox, outbox, registry
+from service.store import inbox, outbox, registry
 from service.store.inbox import StudyRecord
 from service.store.outbox import OutboxRecord
 from service.store.registry import ReportRecord
-from service.work import delivery
+from service.work import delivery, earlier
 from service.work.completing import BY_HAND
 from service.work.services import Services
 
@@ -208,7 +208,7 @@ def shown_of(services: Services, produced: Produced, wishes: Iterable[Wish]) -> 
     for problem in images.problems:
         _log.warning("key_image_left_out", extra={"ids": {"study": study.study_instance_uid, "reason": problem}})
     with services.reading() as session:
-        return Shown(images=images, course=course.course(session, study.patient.patient_id, study.patient.issuer))
+        return Shown(images=images, course=earlier.course_of(session, study))
 
 
 def with_notes(

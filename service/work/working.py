@@ -14,7 +14,7 @@ from service.dimse.certificates import keep_watch
 from service.dimse.tls import client_contexts
 from service.flow import triage
 from service.store.engine import make_engine
-from service.work import completing, composing, database, jobs, sending, sweeping
+from service.work import completing, composing, database, fetching, jobs, sending, sweeping
 from service.work.engine import DbosJobs, Runner
 from service.work.handover import CHILD_GRACE_SECONDS, GRACE_SECONDS, Order, Ready
 from service.work.indexer import Indexer
@@ -127,6 +127,15 @@ def workflows(services: Services, history: sweeping.History, stop: threading.Eve
             later,
         )
 
+    def fetch(study_instance_uid: str, attempt: int, look: int) -> str:
+        return _guarded(
+            services,
+            stop,
+            jobs.FETCH,
+            lambda: fetching.fetch(services, study_instance_uid, attempt, look),
+            lambda: fetching.after_fault(services, study_instance_uid, attempt),
+        )
+
     def send(outbox_id: int, attempt: int) -> str:
         return _guarded(
             services,
@@ -144,7 +153,7 @@ def workflows(services: Services, history: sweeping.History, stop: threading.Eve
 
         return _guarded(services, stop, jobs.SWEEP, lambda: sweeping.sweep(services, history, hour), later)
 
-    return {jobs.COMPLETE: complete, jobs.COMPOSE: compose, jobs.SEND: send, jobs.SWEEP: sweep}
+    return {jobs.COMPLETE: complete, jobs.COMPOSE: compose, jobs.FETCH: fetch, jobs.SEND: send, jobs.SWEEP: sweep}
 
 
 def _guarded(

@@ -17,7 +17,8 @@ from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
 from service.clock import ManualClock
-from service.dimse.query import Found
+from service.dimse.query import Found, FoundSeries, FoundStudy
+from service.dimse.retrieve import Incoming, Keep, Retrieved, Wanted
 from service.dimse.scu import StoreOutcome
 from service.errors import LmsSrError, OutcomeUnknown, PeerUnavailable, Rejected
 from service.flow import triage
@@ -29,7 +30,7 @@ from service.store import events, inbox, outbox, registry
 from service.store.file_meta import FileMeta
 from service.store.outbox import OutboxRecord
 from service.store.spool import Spool
-from service.work import completing, composing, jobs, sending
+from service.work import completing, composing, fetching, jobs, sending
 from service.work.indexer import Indexer
 from service.work.jobs import Job
 from service.work.services import Services
@@ -96,6 +97,8 @@ class Archive:
     mute: bool = False
     objects: dict[str, Dataset] = field(default_factory=dict)
     bytes: dict[str, bytes] = field(default_factory=dict)
+    #: UIDs of objects that it names and cannot send
+    withheld: set[str] = field(default_factory=set)
     #: UIDs of images that it names beside its objects
     images: set[str] = field(default_factory=set)
     stores: Counter[str] = field(default_factory=Counter)
@@ -142,6 +145,10 @@ class FakePeers:
     def __init__(self) -> None:
         self.archives: dict[str, Archive] = {}
         self.questions: list[str] = []
+        #: UIDs of what was sent when it was asked for
+        self.sent: list[str] = []
+        #: the receiver, to which C-MOVE sends
+        self.receive: Callable[[Incoming], object] = lambda _incoming: None
 
     def _asked(self, node: Node, what: str) -> Archive:
         self.questions.append(what)
@@ -176,6 +183,50 @@ class FakePeers:
         if archive.down:
             raise PeerUnavailable(_GONE)
         return frozenset(archive.accepts)
+
+    def studies_of(self, node: Node, patient_id: str) -> tuple[FoundStudy, ...]:
+        held = [d for d in self._asked(node, "studies").objects.values() if d.PatientID == patient_id]
+        return tuple(
+            FoundStudy(
+                study_instance_uid=uid,
+                date=str(one.StudyDate),
+                modalities=frozenset(str(d.Modality) for d in held if d.StudyInstanceUID == uid),
+                birth_date=str(one.get("PatientBirthDate", "")),
+            )
+            for uid, one in {str(d.StudyInstanceUID): d for d in held}.items()
+        )
+
+    def series_in(self, node: Node, study_uid: str) -> tuple[FoundSeries, ...]:
+        held = [d for d in self._asked(node, "series").objects.values() if d.StudyInstanceUID == study_uid]
+        found = {str(d.SeriesInstanceUID): d for d in held}
+        return tuple(
+            FoundSeries(
+                series_instance_uid=uid, modality=str(d.Modality), body_part=str(d.get("BodyPartExamined", "") or "")
+            )
+            for uid, d in found.items()
+        )
+
+    def retrieve(self, node: Node, wanted: Iterable[Wanted], keep: Keep, *, seconds: float) -> Retrieved:
+        archive, sent, failed = self._asked(node, f"retrieve {node.retrieve}"), 0, 0
+        assert seconds > 0
+        for one in wanted:
+            if one.sop_instance_uid not in archive.bytes or one.sop_instance_uid in archive.withheld:
+                failed += 1
+                continue
+            sent += 1
+            self.sent.append(one.sop_instance_uid)
+            ds = archive.objects[one.sop_instance_uid]
+            incoming = Incoming(
+                sop_class_uid=str(ds.SOPClassUID),
+                sop_instance_uid=one.sop_instance_uid,
+                transfer_syntax_uid=str(ds.file_meta.TransferSyntaxUID),
+                data_set=as_data_set(archive.bytes[one.sop_instance_uid]),
+            )
+            if node.retrieve == "move":
+                self.receive(incoming)
+            else:
+                keep(incoming)
+        return Retrieved(sent=sent, failed=failed, lacking=f"{failed} failed" if failed else "")
 
     def store(self, node: Node, row: OutboxRecord, part10: bytes) -> StoreOutcome:
         return self.archives[node.name].answer_store(row.sop_class_uid, part10)
@@ -243,6 +294,19 @@ class World:
         spool = Spool(settings.storage.spool, durability="write")
         spool.prepare()
         peers.archives = {n.name: Archive() for n in settings.nodes}
+
+        def receive(incoming: Incoming) -> None:
+            meta = FileMeta(
+                sop_class_uid=incoming.sop_class_uid,
+                sop_instance_uid=incoming.sop_instance_uid,
+                transfer_syntax_uid=incoming.transfer_syntax_uid,
+                calling_ae_title="PACS",
+                called_ae_title="LMS_SR",
+                address="127.0.0.1",
+            )
+            spool.receive(incoming.data_set, meta, at=clock.now())
+
+        peers.receive = receive
         services = Services(
             settings=settings,
             clock=clock,
@@ -300,6 +364,7 @@ class World:
         steps: dict[str, Callable[..., str]] = {
             jobs.COMPLETE: completing.complete,
             jobs.COMPOSE: composing.compose,
+            jobs.FETCH: fetching.fetch,
             jobs.SEND: sending.send,
         }
         outcome = steps[job.workflow](self.services, *job.args)

@@ -28,6 +28,8 @@ class Derived:
     from_items: tuple[Pair, ...]
     derivation: Code | None = None
     method: Code | None = None
+    #: it rests on what nobody has confirmed at an earlier time point: a proposal, whatever it rests on here
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class Look:
     #: key of the subject; empty: the report as a whole
     subject: str
     clinical: Clinical
-    #: the patient's newest earlier report, where the caller has it
+    #: the patient's newest earlier time point, with those before it, where the caller has it
     prior: PriorReport | None = None
 
     @property

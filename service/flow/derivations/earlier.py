@@ -1,43 +1,46 @@
-"""What follows from the patient's newest earlier report: growth, and whether attenuation can be compared.
+"""What follows from the patient's earlier time points: growth, and whether attenuation can be compared.
 
-Only what a person stated or confirmed there counts, and only of a lesion with the same tracking UID.
+Of a report of ours only what a person stated or confirmed counts. What was measured at a time point without one counts too, but what
+follows from it stays a proposal and says so. Which lesion is which is in `timeline`.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from decimal import Decimal
 
 from service.flow.derivations.asked import Asked, Derived, Look, coded, key_in, numeric
 from service.flow.derivations.sizes import means, volume_method
+from service.flow.derivations.timeline import (
+    Then,
+    baseline_point,
+    days_since,
+    is_baseline,
+    last_seen,
+    points_of,
+    seen_at,
+)
 from service.flow.recist import PARTIAL, progressed
 from service.model.code import Code
 from service.model.report import Answer, Provenance, Quantity, Report, Scope, Status, Subject
-from sr_templates import load_codes
 from sr_templates.evaluate import evaluated
 
 _DAYS_PER_MONTH = Decimal("30.4375")
 #: tube voltages this close count as one class: low-kV images differ by 20 kV and more
 _SAME_KV = Decimal(10)
-_BASELINE = ("tpt.baseline", "tpt.pretreatment")
 
 
 def earlier_subject(look: Look, subject: str) -> Subject | None:
-    """Return the same lesion in the earlier report."""
-    here = look.report.subject(subject)
-    if here is None or not here.tracking_uid or look.prior is None or look.prior.report is None:
-        return None
-    there = look.prior.report.subjects_of(here.scope)
-    return next((s for s in there if s.tracking_uid == here.tracking_uid), None)
+    """Return the same lesion at the newest earlier time point that shows it."""
+    then = last_seen(look, subject)
+    return then.subject if then is not None else None
 
 
 def earlier_answers(look: Look, item: str, subject: str) -> tuple[Answer, ...]:
-    """Return the confirmed answers to ``item`` about the same lesion in the earlier report."""
-    there = earlier_subject(look, subject)
-    if there is None or look.prior is None or look.prior.report is None:
-        return ()
-    answers = look.prior.report.answers_of(item, there.key)
-    return tuple(a for a in answers if a.status is Status.CONFIRMED and evaluated(a))
+    """Return what counts as said of the same lesion at the newest earlier time point that shows it."""
+    then = last_seen(look, subject)
+    return then.answers(item) if then is not None else ()
 
 
 def _number(answers: tuple[Answer, ...]) -> Decimal | None:
@@ -46,9 +49,22 @@ def _number(answers: tuple[Answer, ...]) -> Decimal | None:
 
 
 def days_between(look: Look) -> Decimal | None:
-    """Return the days from the comparison examination to this one; None where that is not known or below 1."""
-    days = look.number("fu.interval")
-    return days if days is not None and days >= 1 else None
+    """Return the days from the time point that a lesion is compared with to this examination; None where not known or below 1."""
+    then = last_seen(look, look.subject)
+    point = then.point if then is not None else look.prior
+    if point is None:
+        days = look.number("fu.interval")
+        return days if days is not None and days >= 1 else None
+    return days_since(look, point)
+
+
+def _so_far(derived: Derived | None, answers: tuple[Answer, ...]) -> Derived | None:
+    """Return what follows from earlier numbers: as unsure as they are."""
+    if derived is None or all(a.status is Status.CONFIRMED for a in answers):
+        return derived
+    return replace(
+        derived, unsure=True, basis=f"{derived.basis}; the earlier number was measured, and nobody confirmed it"
+    )
 
 
 def specific_growth_rate(before: Decimal, now: Decimal, days: Decimal) -> Decimal:
@@ -74,7 +90,8 @@ def volumes(look: Look) -> tuple[Decimal, Decimal] | None:
 def same_way(look: Look) -> bool:
     """Say whether the two volumes were found by one method, known for both, and in the same modalities."""
     before = _method(look)
-    modalities = look.prior.modalities if look.prior else ()
+    then = last_seen(look, look.subject)
+    modalities = then.point.modalities if then is not None else ()
     return bool(before) and before == volume_method(look) and _images(modalities) == _images(look.report.modalities)
 
 
@@ -96,7 +113,10 @@ def doubling_time(asked: Asked) -> Derived | None:
     if pair is None or days is None or days < asked.clinical.doubling_min_days:
         return None
     found = doubling_days(*pair, days)
-    return numeric(asked, found, _volumes(pair, days), asked.used("sz.volume", "fu.interval")) if found else None
+    if found is None:
+        return None
+    derived = numeric(asked, found, _volumes(pair, days), asked.used("sz.volume", "fu.interval"))
+    return _so_far(derived, earlier_answers(asked, "sz.volume", asked.subject))
 
 
 def sgr(asked: Asked) -> Derived | None:
@@ -104,9 +124,10 @@ def sgr(asked: Asked) -> Derived | None:
     pair, days = volumes(asked), days_between(asked)
     if pair is None or days is None:
         return None
-    return numeric(
+    derived = numeric(
         asked, specific_growth_rate(*pair, days), _volumes(pair, days), asked.used("sz.volume", "fu.interval")
     )
+    return _so_far(derived, earlier_answers(asked, "sz.volume", asked.subject))
 
 
 def _volumes(pair: tuple[Decimal, Decimal], days: Decimal) -> str:
@@ -124,9 +145,10 @@ def diameter_rate(asked: Asked) -> Derived | None:
     if pair is None or days is None:
         return None
     basis = f"long axis {pair[0]:f} mm, {days:f} days later {pair[1]:f} mm"
-    return numeric(
+    derived = numeric(
         asked, (pair[1] - pair[0]) / days * _DAYS_PER_MONTH, basis, asked.used("sz.long_axis", "fu.interval")
     )
+    return _so_far(derived, earlier_answers(asked, "sz.long_axis", asked.subject))
 
 
 def lesion_change(asked: Asked) -> Derived | None:
@@ -139,53 +161,52 @@ def lesion_change(asked: Asked) -> Derived | None:
         return None
     before, now = pair
     key = "v.increase" if progressed(now, before) else "v.decrease" if now <= PARTIAL * before else "v.no_change"
-    return coded((key,), f"long axis {now:f} mm, before {before:f} mm", asked.used("sz.long_axis"))
+    derived = coded((key,), f"long axis {now:f} mm, before {before:f} mm", asked.used("sz.long_axis"))
+    return _so_far(derived, earlier_answers(asked, "sz.long_axis", asked.subject))
 
 
 def baseline_report(look: Look) -> Report | None:
-    """Return the report of the baseline: the one at hand, or the earlier one; None where neither is."""
-    earlier = look.prior.report if look.prior else None
-    return next((r for r in (look.report, earlier) if r is not None and is_baseline(r)), None)
+    """Return the report of the baseline: the one at hand, or an earlier one; None where none is."""
+    if is_baseline(look.report):
+        return look.report
+    point = baseline_point(look)
+    return point.report if point is not None else None
 
 
 def baseline_size(look: Look, item: str, subject: str) -> Decimal | None:
     """Return a size of a lesion at baseline, in mm; None where it is not known. An earlier one has to be confirmed."""
-    report = baseline_report(look)
-    if report is None:
-        return None
-    return look.number(item, subject) if report is look.report else _number(earlier_answers(look, item, subject))
+    if is_baseline(look.report):
+        return look.number(item, subject)
+    then = at_baseline(look, subject)
+    return _number(then.answers(item)) if then is not None else None
+
+
+def at_baseline(look: Look, subject: str) -> Then | None:
+    """Return a lesion at the earlier time point that is the baseline; None where that is not known, or does not show it."""
+    point = baseline_point(look)
+    return seen_at(look, subject, point) if point is not None else None
 
 
 def baseline_attenuation(look: Look, subject: str) -> Decimal | None:
     """Return the lesion's mean attenuation at baseline, in HU; None where it is not known or cannot be compared."""
-    if (
-        look.prior is None
-        or look.prior.report is None
-        or not is_baseline(look.prior.report)
-        or incomparable(look, subject)
-    ):
+    then = at_baseline(look, subject)
+    if then is None or incomparable(look, subject):
         return None
-    return _number(means(earlier_answers(look, "ct.hu", subject)))
-
-
-def is_baseline(report: Report) -> bool:
-    """Say whether a report is of the baseline: its time point says so, or it has none and its template is the baseline's."""
-    codes = load_codes()
-    answers = report.answers_of("tid.tp_type")
-    return any(a.says(codes[k]) for a in answers for k in _BASELINE) or (not answers and report.template == "baseline")
+    return _number(means(then.answers("ct.hu")))
 
 
 def incomparable(look: Look, subject: str) -> str:
-    """Return why the attenuation of a lesion cannot be compared with the earlier one, in words; empty where it can.
+    """Return why the attenuation of a lesion cannot be compared with that at baseline, in words; empty where it can.
 
-    Phase and tube voltage have to be known and the same, and both numbers have to be means of the whole segmented lesion.
+    Phase and tube voltage have to be known and the same, and both numbers have to be means of the whole segmented lesion. Without a
+    baseline the newest time point that shows the lesion is looked at.
     """
-    if look.prior is None or look.prior.report is None:
+    if not any(p.report is not None for p in points_of(look)):
         return "the earlier report is not known"
-    here, there = look.report.subject(subject), earlier_subject(look, subject)
-    if here is None or there is None:
+    here, then = look.report.subject(subject), at_baseline(look, subject) or last_seen(look, subject)
+    if here is None or then is None:
         return "the lesion is not in the earlier report"
-    now, before = _scan(look.report, here), _scan(look.prior.report, there)
+    now, before = _scan(look.report, here), _scan(then.report, then.subject)
     if not now[0] or not before[0]:
         return "the enhancement phase is not known for both"
     if now[0] != before[0]:
@@ -196,7 +217,7 @@ def incomparable(look: Look, subject: str) -> str:
         return "the tube voltages differ"
     kinds = {
         a.provenance
-        for answers in (means(look.answers("ct.hu", subject)), means(earlier_answers(look, "ct.hu", subject)))
+        for answers in (means(look.answers("ct.hu", subject)), means(then.answers("ct.hu")))
         for a in answers
     }
     return "" if kinds == {Provenance.SEGMENTATION} else "not both are means of the whole segmented lesion"

@@ -12,7 +12,9 @@ from service.flow.choi import Change, Signs, choi_response
 from service.flow.derivations.asked import Asked, Derived, Look, Pair, coded, numeric
 from service.flow.derivations.earlier import baseline_attenuation, baseline_size
 from service.flow.derivations.sizes import means
+from service.flow.derivations.timeline import baseline_point, day, is_baseline, seen_at, since_baseline
 from service.flow.recist import Response, Target
+from service.model.prior import PriorReport
 from service.model.report import Quantity, Scope, Status
 
 TARGET_KEYS: Mapping[Response, str] = MappingProxyType(
@@ -84,6 +86,71 @@ def baseline_targets(look: Look) -> tuple[Target, ...]:
     """Return the targets whose size at baseline is known, with that size."""
     sizes = ((k, baseline_size(look, _axis(look, k), k)) for k in in_role(look, "fu.target"))
     return tuple(_target(look, k, size) for k, size in sizes if size is not None)
+
+
+def baseline_sum(asked: Asked) -> Derived | None:
+    """Sum up the targets as they were at baseline; nothing where the size of one is not known there, or nobody confirmed it."""
+    keys, targets = in_role(asked, "fu.target"), baseline_targets(asked)
+    if not keys or len(targets) < len(keys):
+        return None
+    point = baseline_point(asked)
+    when = (
+        "this examination" if is_baseline(asked.report) or point is None else f"the baseline of {day(point.study_date)}"
+    )
+    used = tuple(pair for key in keys for pair in asked.used("fu.baseline_cat", row=key))
+    count = len(keys)
+    return numeric(asked, recist.total(targets), f"sum of {count} target{'s' * (count > 1)} in {when}", used)
+
+
+def nadir_sum(asked: Asked) -> Derived | None:
+    """Give the smallest sum so far: of the baseline, and of every time point since for which the sum is known.
+
+    Nothing where a report since the baseline knows no sum and not the size of every target: the smallest one may have been there.
+    """
+    base = asked.number("fu.sum_baseline")
+    if base is None or is_baseline(asked.report):
+        return None
+    least, when, left_out = base, "the baseline", 0
+    start = baseline_point(asked)
+    for point in since_baseline(asked):
+        if point == start or point.report is None:
+            continue
+        if not point.reported:
+            left_out += 1
+            continue
+        found = _sum_at(asked, point)
+        if found is None:
+            return None
+        if found < least:
+            least, when = found, day(point.study_date)
+    note = f"; {left_out} examination{'s' * (left_out > 1)} without a report not counted" if left_out else ""
+    return numeric(asked, least, f"smallest sum so far: {when}{note}", asked.used("fu.sum_baseline"))
+
+
+def _sum_at(look: Look, point: PriorReport) -> Decimal | None:
+    """Return the sum of the targets at an earlier time point: as reported, else of their confirmed sizes."""
+    stated = [
+        v.number
+        for a in (point.report.answers_of("fu.sum") if point.report is not None else ())
+        if a.status is not Status.PROPOSED
+        for v in a.values
+        if isinstance(v, Quantity) and v.number is not None
+    ]
+    if stated:
+        return stated[0]
+    keys = in_role(look, "fu.target")
+    total = Decimal(0)
+    for key in keys:
+        then = seen_at(look, key, point)
+        sizes = (
+            [v.number for a in then.answers(_axis(look, key)) for v in a.values if isinstance(v, Quantity)]
+            if then
+            else []
+        )
+        if not sizes or sizes[0] is None:
+            return None
+        total += sizes[0]
+    return total if keys else None
 
 
 def target_sum(asked: Asked) -> Derived | None:
