@@ -226,6 +226,22 @@ class Clinical(Section):
         le=100,
         description="visual fat fraction from which a well-differentiated liposarcoma is favoured (Porrello 2023)",
     )
+    encasement_degrees: float = Field(
+        default=180,
+        gt=0,
+        lt=360,
+        description="contact with more of a vessel is proposed as encasement, else as abutment (NCCN / SAR pancreatic convention)",
+    )
+    apart_mm: float = Field(
+        default=5,
+        gt=0,
+        description="segments at least so far apart are proposed as without contact (our choice: no published threshold was found)",
+    )
+    intravascular_depth_mm: float = Field(
+        default=3,
+        gt=0,
+        description="a tumour's segment so deep within a vein's outline suggests tumour in the vein (our choice; less is one wall)",
+    )
 
 
 class Measuring(Section):

@@ -9,12 +9,15 @@ from service.flow import matching, technique
 from service.flow.context import Context, Device
 from service.flow.lesions import Lesion, beside, key_of, lesions_of, marks_of
 from service.flow.prefill import MODALITIES, SOURCES, several_lesions, tracking_uid
+from service.flow.related import Related, related_structures
 from service.model.age import age_at, sex_of
 from service.model.measurement import RegionKind, SegmentMeasurements
 from service.model.prior import Match, PriorReport
 from service.model.report import Answer, Report, Scope, Subject
 from service.model.study import Series, Study
+from service.settings import Clinical
 from sr_templates import Item, Template
+from sr_templates.evaluate import DEFAULTS
 
 #: ``SegmentMeasurements.role`` of a segment that is taken for the tumour
 TUMOUR = "tumour"
@@ -30,6 +33,8 @@ class Facts:
     prior: PriorReport | None = None
     #: remarks from earlier steps, for the first screen ("completed by force …")
     remarks: tuple[str, ...] = ()
+    #: thresholds of proposals
+    clinical: Clinical = DEFAULTS
 
 
 def compose(facts: Facts, template: Template) -> Report:
@@ -41,14 +46,23 @@ def compose(facts: Facts, template: Template) -> Report:
     series = _series_subjects(facts.study)
     found = lesions_of(tumours)
     lesions = _lesion_subjects(facts.study, found)
+    measured = tuple((subject, lesion.primary) for subject, lesion in lesions)
+    structures = related_structures(facts.study, template, measured, facts.clinical)
     base = Context(
-        study=facts.study, device=facts.device, prior=facts.prior, tumours=tumours, matches=_matches(facts, lesions)
+        study=facts.study,
+        device=facts.device,
+        prior=facts.prior,
+        tumours=tumours,
+        matches=_matches(facts, lesions),
+        relations=tuple(s.relation for s in structures.related),
+        clinical=facts.clinical,
     )
     answers: list[Answer] = []
     for item in template:
         if not item.applies_to(facts.study.modalities):
             continue
-        answers.extend(_fill(item, base, series, lesions))
+        answers.extend(_fill(item, base, series, lesions, structures.related))
+    said = {a.subject for a in answers}
     return Report(
         template=template.key,
         template_version=template.version,
@@ -56,9 +70,14 @@ def compose(facts: Facts, template: Template) -> Report:
         modalities=tuple(m for m in facts.study.modalities if m in MODALITIES),
         patient_sex=sex_of(facts.study.patient.sex),
         patient_age=age_at(facts.study.patient.birth_date, facts.study.date),
-        subjects=(*(s for s, _ in series), *(s for s, _ in lesions)),
+        subjects=(
+            *(s for s, _ in series),
+            *(s for s, _ in lesions),
+            # a structure stands only when something is said about it, or why nothing is
+            *(r.subject for r in structures.related if r.subject.key in said or r.subject.remarks),
+        ),
         answers=tuple(answers),
-        remarks=(*facts.remarks, *_remarks(facts, tumours, len(found))),
+        remarks=(*facts.remarks, *_remarks(facts, tumours, len(found)), *structures.remarks),
     )
 
 
@@ -79,6 +98,7 @@ def _fill(
     base: Context,
     series: tuple[tuple[Subject, Series], ...],
     lesions: tuple[tuple[Subject, Lesion], ...],
+    structures: tuple[Related, ...],
 ) -> Iterable[Answer]:
     contexts: tuple[Context, ...] = ()
     if item.scope is Scope.REPORT:
@@ -88,6 +108,12 @@ def _fill(
     elif item.scope is Scope.LESION:
         contexts = tuple(
             replace(base, subject=subject, segment=one.primary, further=one.further) for subject, one in lesions
+        )
+    else:
+        contexts = tuple(
+            replace(base, subject=one.subject, relation=one.relation)
+            for one in structures
+            if one.subject.scope is item.scope and (not item.rows or one.subject.key in item.rows)
         )
     for context in contexts:
         for name in item.prefill:

@@ -8,9 +8,12 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from service.model.measurement import SegmentMeasurements
 from service.model.prior import Match, PriorReport
+from service.model.relation import Relation
 from service.model.report import Answer, Provenance, Quantity, Status, Subject, Value
 from service.model.study import Series, Study
+from service.settings import Clinical
 from sr_templates import CodeTable, Item, load_codes
+from sr_templates.evaluate import DEFAULTS
 from sr_templates.language.values import Fill
 
 
@@ -38,6 +41,12 @@ class Context:
     tumours: tuple[SegmentMeasurements, ...] = ()
     #: which lesions may be which of an earlier time point
     matches: tuple[Match, ...] = ()
+    #: of a vessel or an organ: how the tumour lies to it
+    relation: Relation | None = None
+    #: the relations that vessels and organs of the report have
+    relations: tuple[Relation, ...] = ()
+    #: thresholds of proposals
+    clinical: Clinical = DEFAULTS
 
     @property
     def codes(self) -> CodeTable:

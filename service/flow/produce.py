@@ -165,7 +165,14 @@ def produce(
     """
     template = load_template(options.template)
     study = without(study, options.ours)
-    facts = Facts(study=study, device=device(options), segments=measurements, prior=prior, remarks=options.remarks)
+    facts = Facts(
+        study=study,
+        device=device(options),
+        segments=measurements,
+        prior=prior,
+        remarks=options.remarks,
+        clinical=clinical,
+    )
     look = Look(marks=marks(measurements), spacings=spacings(study), measuring=measuring)
     taken = take(compose(facts, template), returned, template, look)
     fresh = _asking(derive(taken.report, template, clinical, prior=prior), prior)

@@ -36,6 +36,43 @@ class Asked:
     report: Report
 
 
+def structure_of_role(
+    template: Template, study: Study, scope: Scope, role: str, side: str, *, touched: bool
+) -> Subject | str | None:
+    """Return the vessel or organ that a segment is, as it stands in a report of ``template``.
+
+    Parameters
+    ----------
+    role, side:
+        Keys of ``codes.csv``: ``ves.renal_v``, ``v.right``; an empty side: not known.
+    touched:
+        Whether the tumour touches it: what the template does not list in every report stands only then.
+
+    Returns
+    -------
+    Subject or str or None
+        A text says why the structure cannot be told; None: the template has no place for it.
+    """
+    matrix = template.matrix(scope)
+    listed = template.item(matrix.item) if matrix else None
+    if matrix is None or listed is None:
+        return None
+    word = side.removeprefix("v.")
+    rows = {r.key: r for r in matrix.rows}
+    sided = [r for r in matrix.rows if r.side is not None and r.key.partition(AFTER_STRUCTURE)[0] == role]
+    if sided:
+        row = rows.get(f"{role}{AFTER_STRUCTURE}{word}")
+        if row is None:
+            return "which side it is on is not known"
+    else:
+        row = rows.get(role)
+    if row is not None and (touched or row.when is None):
+        return _of_row(scope, study, row)
+    if touched and row is None and role in listed.value_keys:
+        return _of_value(scope, study, listed, matrix, role)
+    return None
+
+
 def structure_uid(study: Study, key: str) -> str:
     """Return the tracking UID of a structure of a patient: the same in every study."""
     return derived_uid("structure", study.patient.issuer, study.patient.patient_id, key)

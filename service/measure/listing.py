@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterable
 
 from service.model.measurement import Measurement, SegmentMeasurements
+from service.model.relation import Relation
 
 
 def to_json(measured: Iterable[SegmentMeasurements]) -> str:
     """Return a list of segments and ROIs: label, source, number, and their measurements with name, value, unit and method.
 
-    Lengths are in mm, volumes in mm3, attenuation in HU, uptake in g/ml (SUVbw), diffusion in um2/s, fractions in %.
+    Lengths are in mm, areas in mm2, volumes in mm3, attenuation in HU, uptake in g/ml (SUVbw), diffusion in um2/s, fractions in %,
+    angles in degrees. A tumour's ``relations`` are to the other segments of its frame of reference.
     """
     return json.dumps([_segment(m) for m in measured], ensure_ascii=False, indent=2)
 
@@ -32,9 +34,28 @@ def _segment(measured: SegmentMeasurements) -> dict[str, object]:
         "laterality_basis": measured.laterality_basis,
         "measurements": [_measurement(m) for m in measured.measurements],
         "on_other_series": [_measurement(m) for m in measured.on_other_series],
+        "relations": [_relation(r) for r in measured.relations],
         "remarks": list(measured.remarks),
         "refusals": list(measured.refusals),
     }
+
+
+def _relation(relation: Relation) -> dict[str, object]:
+    facts: dict[str, object] = {
+        "label": relation.label,
+        "source_sop_instance_uid": relation.structure.sop_instance_uid,
+        "segment": relation.structure.segment,
+        "role": relation.role,
+        "laterality": relation.laterality,
+        "measurements": [_measurement(m) for m in relation.measurements],
+        "suggestions": [{"name": s.item, "values": list(s.values), "basis": s.basis} for s in relation.suggestions],
+        "remarks": list(relation.remarks),
+        "refusals": list(relation.refusals),
+    }
+    if relation.intravascular is not None:
+        inside = relation.intravascular
+        facts["intravascular"] = {"volume_mm3": inside.volume, "depth_mm": inside.depth, "percent": inside.share}
+    return facts
 
 
 def _measurement(measurement: Measurement) -> dict[str, object]:

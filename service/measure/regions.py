@@ -37,6 +37,8 @@ class Region:
     structure: Structure
     #: returns its mask; raises `InputError` where there is none
     decode: Callable[[], SegmentMask]
+    #: the space that it lies in; empty where its object does not say
+    frame_of_reference_uid: str = ""
     #: what a reader must know of every number of it
     remarks: tuple[str, ...] = ()
     #: which of several that look alike in one object it is
@@ -143,6 +145,7 @@ def _segments(instance: Instance, study: Study, open_file: OpenFile, names: str)
             source=images,
             structure=structure_of(segment, names),
             decode=decoder(segment.number),
+            frame_of_reference_uid=segmentation.frame_of_reference_uid,
             remarks=remarks,
             ordinal=ordinal,
         )
@@ -174,6 +177,7 @@ def _rois(instance: Instance, study: Study, open_file: OpenFile, names: str) -> 
                 source=grid.source,
                 structure=_structure(roi, segment, names),
                 decode=lambda roi=roi, grid=grid: contours_on(roi, grid),  # type: ignore[misc]
+                frame_of_reference_uid=roi.frame_of_reference_uid,
                 remarks=grid.remarks,
                 ordinal=ordinal,
             )

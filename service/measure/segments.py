@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from service.measure.images import OpenFile
 from service.measure.lines import lines_of
 from service.measure.mask import SegmentMask
 from service.measure.overlap import overlapping
 from service.measure.regions import Region, regions_of
+from service.measure.relations import ORGANS, TUMOUR, VESSELS, Piece, identity_of, related
 from service.measure.values import ImageValues
 from service.measure.work import Work
 from service.model.measurement import SegmentMeasurements
@@ -15,6 +18,8 @@ from service.read.structures import LESIONS
 from service.settings import Measuring
 
 DEFAULTS = Measuring()
+#: what roles begin with whose masks are held against each other
+_RELATED = (TUMOUR, VESSELS, ORGANS)
 
 
 def measure_study(
@@ -23,9 +28,9 @@ def measure_study(
     """Measure the segmentations and structure sets of a study, and the lines of presentation states.
 
     Lesions (see `service.read.structures`) get axes, diameters, extents, volumes and, by modality of their images, attenuation, uptake,
-    diffusion or signal; other structures that are known get their volume; what is not known gets nothing. Where one segment was delivered
-    several times (the same tracking UID on the same images, or without one, the same label and type in the same series) the newest object
-    counts, by content date, content time, instance number and UID.
+    diffusion or signal; other structures that are known get their volume, and how a tumour lies to them; what is not known gets nothing.
+    Where one segment was delivered several times (the same tracking UID on the same images, or without one, the same label and type in
+    the same series) the newest object counts, by content date, content time, instance number and UID.
 
     Parameters
     ----------
@@ -53,16 +58,22 @@ def measure_study(
     values = ImageValues(open_file)
     measured: list[SegmentMeasurements] = []
     masks: list[SegmentMask | None] = []
+    pieces: list[Piece] = []
     for one in regions_of(study, open_file, names=measuring.structures):
         if isinstance(one, Region):
             work = Work(one, study, values, measuring)
             measured.append(_measured(one, work, everything=every_segment))
             masks.append(work.mask if one.structure.role in LESIONS else None)
+            if work.mask is not None and one.structure.role.startswith(_RELATED):
+                place = one.frame_of_reference_uid
+                pieces.append(Piece(measured=measured[-1], mask=work.mask, frame_of_reference_uid=place))
         else:
             measured.append(one)
             masks.append(None)
+    relations = related(pieces)
+    related_ones = (replace(m, relations=relations.get(identity_of(m), ())) for m in measured)
     drawn = lines_of(study, open_file, measuring)
-    return overlapping((*measured, *drawn), (*masks, *(None for _ in drawn)))
+    return overlapping((*related_ones, *drawn), (*masks, *(None for _ in drawn)))
 
 
 def _measured(one: Region, work: Work, *, everything: bool) -> SegmentMeasurements:

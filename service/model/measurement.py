@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from service.model.code import Code
+from service.model.relation import Relation
 
 
 class RegionKind(enum.StrEnum):
@@ -95,6 +96,8 @@ class SegmentMeasurements:
     measurements: tuple[Measurement, ...] = ()
     #: the same voxels on other series in the same place, another phase say; the image in each one's evidence says which
     on_other_series: tuple[Measurement, ...] = ()
+    #: of a tumour: how it lies to the vessels and organs that are segmented in the same frame of reference
+    relations: tuple[Relation, ...] = ()
     #: what a reader must know beside the numbers ("the segment is in 3 parts")
     remarks: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()

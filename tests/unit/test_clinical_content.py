@@ -95,6 +95,10 @@ DEVIATIONS: dict[tuple[str, str], str] = {
 BEYOND = {
     "ms.low_att_fraction": "measured on every CT segmentation",
     "ms.fat_att_fraction": "measured on every CT segmentation",
+    "ves.distance": "measured where vessels are segmented",
+    "ves.contact_area": "measured where vessels are segmented",
+    "org.distance": "measured where organs are segmented",
+    "org.contact_area": "measured where organs are segmented",
     "ctx.topography": "corrections after review: ICD-O topography",
     "st.chapter": "corrections after review: AJCC chapter used",
     "hd.addendum": "what is added after signing",
