@@ -7,6 +7,7 @@ sent, the second in pieces of which size it is sent.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import shutil
 import socket
@@ -112,9 +113,18 @@ class Target:
                     assert kind == ASSOCIATE_AC, f"a proper request was answered with a PDU of type {kind}"
                 for at in range(0, len(rest), piece):
                     peer.sendall(rest[at : at + piece])
-                peer.shutdown(socket.SHUT_WR)
+                _say_no_more(peer)
                 while peer.recv(65536):
                     pass
+
+
+def _say_no_more(peer: socket.socket) -> None:
+    try:
+        peer.shutdown(socket.SHUT_WR)
+    except OSError as error:
+        # the receiver has hung up and its reset was read already: shutdown alone calls that by another name
+        if error.errno != errno.ENOTCONN:
+            raise
 
 
 @contextlib.contextmanager

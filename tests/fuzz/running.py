@@ -33,7 +33,9 @@ def fuzz(name: str, *, seconds: int) -> dict[str, int]:
         check=False,
     )
     if done.returncode:
-        pytest.fail(f"the fuzzer found something, see build/fuzz:\n{done.stderr[-4000:]}", pytrace=False)
+        pytest.fail(
+            f"the fuzzer found something, see build/fuzz:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}", pytrace=False
+        )
     found = {n: int(v) for n, v in re.findall(r"stat::(\w+):\s+(\d+)", done.stderr)}
     covered = re.findall(r"cov: (\d+)", done.stderr)
     return {
