@@ -78,7 +78,8 @@ def related_structures(
             told.append(f"The relation is that of {lesion}, which lies nearest")
         # an object that has no segments cannot be named by one
         segment = chosen.structure if chosen.structure.segment is not None else None
-        subject = replace(subject, segment=segment, remarks=tuple(told))
+        series = chosen.structure_series_instance_uid if segment is not None else ""
+        subject = replace(subject, segment=segment, source_series=series, remarks=tuple(told))
         found.append((key, Related(subject=subject, relation=chosen)))
     by_key = dict(found)
     ordered = ordered_subjects((r.subject for r in by_key.values()), template)

@@ -78,6 +78,7 @@ class _Work:
                 tumour=tumour.measured.source,
                 tumour_label=tumour.measured.label,
                 structure=structure.measured.source,
+                structure_series_instance_uid=structure.measured.image_series_instance_uid,
                 label=structure.measured.label,
                 role=structure.measured.role,
                 laterality=structure.measured.laterality,

@@ -43,6 +43,8 @@ class Relation:
     tumour_label: str
     structure: Reference
     label: str
+    #: the series that the structure was segmented on, where it is in the study
+    structure_series_instance_uid: str = ""
     #: which structure it is taken for, as in `SegmentMeasurements`: ``ves.ivc``, ``org.kidney`` …
     role: str
     #: ``v.right`` or ``v.left``; empty: not known or not sided

@@ -125,6 +125,8 @@ class Subject:
     side: Code | None = None
     #: the segment it was measured on
     segment: Reference | None = None
+    #: Series Instance UID of the images that a structure's segment was drawn on; a lesion's are those that its answers point at
+    source_series: str = ""
     #: remarks a reader must see beside it, such as what could not be measured and why
     remarks: tuple[str, ...] = ()
 

@@ -109,6 +109,8 @@ def _subject(subject: Subject) -> dict[str, Any]:
         found["side"] = _code(subject.side)
     if subject.segment is not None:
         found["segment"] = _reference(subject.segment)
+    if subject.source_series:
+        found["source_series"] = subject.source_series
     if subject.remarks:
         found["remarks"] = list(subject.remarks)
     return found
@@ -202,6 +204,7 @@ def _read_subject(data: dict[str, Any]) -> Subject:
         structure=Code(*data["structure"]) if "structure" in data else None,
         side=Code(*data["side"]) if "side" in data else None,
         segment=_read_reference(data["segment"]) if "segment" in data else None,
+        source_series=data.get("source_series", ""),
         remarks=tuple(data.get("remarks", ())),
     )
 

@@ -169,7 +169,9 @@ def _structure(subject: Subject, wording: Wording) -> Iterable[ContentItem]:
 
 
 def _source_series(report: Report, subject: Subject) -> str:
-    """Return the series that the segment was drawn on: that of the images which its measurements point at."""
+    """Return the series that the segment was drawn on: of a lesion, that of the images which its measurements point at."""
+    if subject.scope in STRUCTURES:
+        return subject.source_series
     pointed = [
         e.series_instance_uid
         for a in report.answers

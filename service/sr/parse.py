@@ -260,6 +260,8 @@ class _Reader:
             return replace(subject, key=text(child))
         if name == self._keys["tid.referenced_segment"] and child.get("RelationshipType") == "CONTAINS":
             return replace(subject, segment=self._image(child))
+        if name == self._keys["tid.source_series_seg"] and subject.scope in STRUCTURES:
+            return replace(subject, source_series=str(child.get("UID", "")))
         if name == self._keys["rep.remark"]:
             return replace(subject, remarks=(*subject.remarks, self._original(child)))
         if name == self._keys["rep.structure"]:
@@ -377,7 +379,7 @@ _NAMES = (
     "tid.tracking_uid", "tid.referenced_segment", "tid.laterality", "ans.basis", "ans.detail", "tid.method", "tid.derivation",
     "tid.identifier", "tid.finding_site", "tid.person_observer_name", "rep.structure", "rep.template", "rep.impression",
     "hd.impression_el", "ans.reason", "ans.observer", "dd", "tid.measurement_group",
-    "rep.original",
+    "rep.original", "tid.source_series_seg",
 )  # fmt: skip
 _NOT_BASES = frozenset({"ans.basis", "ans.detail", "ans.reason", "ans.observer"})
 #: rows that carry no basis because it goes without saying

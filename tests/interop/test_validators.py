@@ -36,7 +36,8 @@ from service.model.study import Study
 from service.read.folder import read_folder
 from service.sr.document import Envelope, document, to_bytes
 from service.sr.encode import IMPRESSION, Presentation, encode
-from sr_templates import Template, load_codes, template_names
+from service.sr.groups import STRUCTURES
+from sr_templates import Template, load_template, template_names
 from tests import builders as b
 from tests.helpers import ROOT
 from tests.interop import validators
@@ -363,7 +364,7 @@ def test_every_machine_value_says_proposed(made: Made, kind: Kind) -> None:
     assert summary.startswith("Summary: DRAFT, NOT VERIFIED. ")
     assert summary.count("(proposed from the segmentation)") == len(report.subjects_of(Scope.LESION))
     groups = [lines for heading, lines in blocks if heading == "Measurement Group"]
-    assert len(groups) == len(report.subjects_of(Scope.LESION))
+    assert len(groups) == sum(s.scope is Scope.LESION or s.scope in STRUCTURES for s in report.subjects)
     for lines in groups:
         assert re.match(r"Comment: .*proposed from the segmentation.*, not confirmed: ", lines[0]), lines[0]
         assert "Concept Modifier : Basis = Proposed from the segmentation, not confirmed" in " ".join(lines)
@@ -393,12 +394,13 @@ def test_names_arrive_in_any_script(made: Made, kind: Kind) -> None:
 
 def _numbers(report: Report, items: set[str] | None = None) -> list[tuple[str, str]]:
     """Return concept and number of a report's measurements, of ``items`` only where they are named."""
-    codes = load_codes()
+    template = load_template(report.template)
+    grouped = {s.key for s in report.subjects if s.scope is Scope.LESION or s.scope in STRUCTURES}
     return sorted(
-        (codes[a.item].value, f"{value.number:f}")
+        (template.item(a.item).concept.value, f"{value.number:f}")
         for a in report.answers
         for value in a.values
-        if isinstance(value, Quantity) and a.subject.startswith("LMS-T") and (items is None or a.item in items)
+        if isinstance(value, Quantity) and a.subject in grouped and (items is None or a.item in items)
     )
 
 
@@ -516,8 +518,8 @@ def _of_a_scanner(study: Study) -> Study:
 @pytest.mark.parametrize("template", template_names())
 @pytest.mark.parametrize("stage", ["confirmed", "signed"])
 def test_a_full_report_of_three_lesions_stays_small(template: str, stage: str) -> None:
-    """An answer to every question, every row of every matrix, a CT of 400 images."""
-    study = _of_a_scanner(b.study(b.ct_series(400), b.segmentation_series()))
+    """An answer to every question, every row of every matrix, a CT of 620 images (with 22 images such a report has up to 152 KB)."""
+    study = _of_a_scanner(b.study(b.ct_series(620), b.segmentation_series()))
     options = replace(b.OPTIONS, template=template)
     draft = produce(study, tuple(b.tumour(n) for n in (1, 2, 3)), None, options)
     for seed in range(3):
