@@ -356,7 +356,7 @@ class Log(Section):
     format: Literal["text", "json"] = Field(default="text", description="text for people, json for a log collector")
 
 
-Operation = Literal["echo", "store"]
+Operation = Literal["echo", "store", "correct"]
 
 
 class Node(Section):
@@ -386,7 +386,11 @@ class Node(Section):
         default="",
         description="name, or sha256: fingerprint, that its certificate must have when we call it; empty: host",
     )
-    may: tuple[Operation, ...] = Field(default=("echo", "store"), description="what the node may ask of us")
+    may: tuple[Operation, ...] = Field(
+        default=("echo", "store"),
+        description="what the node may ask of us: echo, store, and correct: what it stores again under another patient, order or study "
+        "description, with the same images, takes the place of what we hold (a PACS that corrects; not a scanner)",
+    )
     query: bool = Field(default=False, description="we may C-FIND it")
     retrieve: Literal["", "get", "move"] = Field(
         default="",

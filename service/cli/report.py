@@ -239,6 +239,8 @@ def amend(
 ) -> None:
     """Change answers of a signed report, for a reason, and sign the new version in the same step.
 
+    Where the PACS has corrected patient or order since, it needs no answers: the new version names them as they are now.
+
     Example: lms-sr report amend 1.2.840.1 st.n=st.n1 --reason "node confirmed by biopsy" --as Roe^Jane
     """
     from service import reports

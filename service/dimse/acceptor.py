@@ -123,8 +123,8 @@ class House(Protocol):
         """How large an object may be; whoever sends more is cut off."""
         ...
 
-    def begin(self, meta: FileMeta) -> Incoming:
-        """Begin an object that is allowed to come. Raises nothing."""
+    def begin(self, meta: FileMeta, *, may_correct: bool) -> Incoming:
+        """Begin an object that is allowed to come, from a peer that may correct, or not. Raises nothing."""
         ...
 
     def ended(self, number: int) -> None:
@@ -443,7 +443,7 @@ class Acceptor(Association):
             called_ae_title=self.peer.called,
             address=self.peer.address,
         )
-        return self.house.begin(meta)
+        return self.house.begin(meta, may_correct="correct" in node.may)
 
 
 def _numeric(where: tuple[str, int] | tuple[str, int, int, int]) -> tuple[str, int]:

@@ -22,6 +22,7 @@ class Counts:
     stored: int = 0
     duplicate: int = 0
     other_syntax: int = 0
+    corrected: int = 0
     conflict: int = 0
     refused: int = 0
 
@@ -57,18 +58,19 @@ class Keeper:
         with self._lock:
             self._counts[name] += 1
 
-    def begin(self, meta: FileMeta) -> Coming:
-        """Begin an object."""
-        return Coming(self, meta)
+    def begin(self, meta: FileMeta, *, may_correct: bool = False) -> Coming:
+        """Begin an object; ``may_correct``: see `service.store.spool.Spool.keep`."""
+        return Coming(self, meta, may_correct=may_correct)
 
 
 class Coming:
     """An object on its way (``service.dimse.acceptor.Incoming``)."""
 
-    __slots__ = ("_answer", "_draft", "_keeper", "_meta", "size")
+    __slots__ = ("_answer", "_draft", "_keeper", "_may_correct", "_meta", "size")
 
-    def __init__(self, keeper: Keeper, meta: FileMeta) -> None:
+    def __init__(self, keeper: Keeper, meta: FileMeta, *, may_correct: bool) -> None:
         self.size = 0
+        self._may_correct = may_correct
         self._keeper = keeper
         self._meta = meta
         #: once it is refused: what the sender hears when it has said everything
@@ -111,7 +113,7 @@ class Coming:
                     sop_instance_uid=self._meta.sop_instance_uid,
                     give_back=give_back,
                 )
-            receipt = self._keeper.spool.keep(draft, at=self._keeper.clock.now())
+            receipt = self._keeper.spool.keep(draft, at=self._keeper.clock.now(), may_correct=self._may_correct)
         except Refused as error:
             return self._refused(error)
         except OSError as error:
@@ -137,6 +139,8 @@ class Coming:
             place = receipt.quarantined.name if receipt.quarantined else ""
             ids = {**self._ids(), "key": receipt.key, "quarantined": place}
             keeper.log.error("instance_conflict", extra={"ids": ids})
+        elif receipt.outcome is Outcome.CORRECTED:
+            keeper.log.warning("instance_corrected", extra={"ids": {**self._ids(), "key": receipt.key}})
         elif keeper.log.isEnabledFor(logging.DEBUG):
             keeper.log.debug("instance_received", extra={"ids": {**self._ids(), "outcome": receipt.outcome.value}})
 

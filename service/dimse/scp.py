@@ -130,9 +130,9 @@ class Associations:
         """How large an object may be."""
         return self._max_object
 
-    def begin(self, meta: FileMeta) -> Incoming:
+    def begin(self, meta: FileMeta, *, may_correct: bool) -> Incoming:
         """Begin an object."""
-        return self._keeper.begin(meta)
+        return self._keeper.begin(meta, may_correct=may_correct)
 
     def ended(self, number: int) -> None:
         """Hear that an association is over."""

@@ -27,6 +27,7 @@ class StudyEvent(enum.StrEnum):
 
     INSTANCES_INDEXED = "instances_indexed"
     REOPENED = "reopened"
+    CORRECTED = "corrected"
     COMPLETION_WAITS = "completion_waits"
     STARTED_BY_HAND = "started_by_hand"
     COMPLETED = "completed"
@@ -56,7 +57,8 @@ class StudyEvent(enum.StrEnum):
 SENTENCES: Mapping[StudyEvent, str] = MappingProxyType(
     {
         StudyEvent.INSTANCES_INDEXED: "{count} instances arrived from {calling_ae} ({address}), called as {called_ae}",
-        StudyEvent.REOPENED: "late instances re-opened the study, which had counted as complete",
+        StudyEvent.REOPENED: "what came late re-opened the study, which had counted as complete",
+        StudyEvent.CORRECTED: "{count} instances came again from {calling_ae} ({address}) with a corrected header, which counts now",
         StudyEvent.COMPLETION_WAITS: "not complete yet: {reason}",
         StudyEvent.STARTED_BY_HAND: "started by hand",
         StudyEvent.COMPLETED: "complete with {count} instances: {reason}",
@@ -101,6 +103,10 @@ class _Blank(dict[str, str]):
         return ""
 
 
+#: what comes in bursts
+_ARRIVALS = frozenset({StudyEvent.INSTANCES_INDEXED, StudyEvent.CORRECTED})
+
+
 def tell(events: Sequence[Event], timezone: str = "UTC") -> tuple[str, ...]:
     """Return the story of a study, one line for each event, arrivals of one burst together, in the site's time."""
     zone = ZoneInfo(timezone)
@@ -109,11 +115,7 @@ def tell(events: Sequence[Event], timezone: str = "UTC") -> tuple[str, ...]:
     while position < len(events):
         event = events[position]
         burst = [event]
-        while (
-            event.event is StudyEvent.INSTANCES_INDEXED
-            and position + 1 < len(events)
-            and _same_burst(event, events[position + 1])
-        ):
+        while event.event in _ARRIVALS and position + 1 < len(events) and _same_burst(event, events[position + 1]):
             position += 1
             burst.append(events[position])
         position += 1

@@ -119,6 +119,13 @@ class Item:
         except UNREADABLE:
             return None
 
+    def is_sequence(self, tag: int) -> bool:
+        """Say whether the element ``tag`` is a sequence, as it says itself or PS3.6 does."""
+        found = self.element(tag)
+        if found is None:
+            return False
+        return found.VR == "SQ" or (found.VR in {None, "UN"} and _vr(tag) == "SQ")
+
     def raw(self, tag: int) -> bytes:
         """Return the bytes of the element ``tag`` however long they are; none where it is absent or empty."""
         found = self.element(tag)
@@ -176,7 +183,10 @@ class Item:
 
     def items(self, keyword: str) -> tuple[Item, ...]:
         """Return the items of the sequence ``keyword``; empty where it is absent, or cannot be parsed."""
-        tag = tag_of(keyword)
+        return self.items_at(tag_of(keyword))
+
+    def items_at(self, tag: int) -> tuple[Item, ...]:
+        """Return the items of the sequence ``tag``; empty where it is absent, no sequence, or cannot be parsed."""
         if tag not in self._dataset:
             return ()
         try:

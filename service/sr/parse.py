@@ -254,14 +254,12 @@ class _Reader:
         name = concept(child)
         if name == self._keys["tid.tracking_id"]:
             return replace(subject, tracking_id=text(child))
-        if name == self._keys["tid.tracking_uid"]:
-            return replace(subject, tracking_uid=str(child.get("UID", "")))
         if name == self._keys["tid.identifier"]:
             return replace(subject, key=text(child))
+        if child.get("ValueType") == "UIDREF":
+            return self._with_uid(subject, name, str(child.get("UID", "")))
         if name == self._keys["tid.referenced_segment"] and child.get("RelationshipType") == "CONTAINS":
             return replace(subject, segment=self._image(child))
-        if name == self._keys["tid.source_series_seg"] and subject.scope in STRUCTURES:
-            return replace(subject, source_series=str(child.get("UID", "")))
         if name == self._keys["rep.remark"]:
             return replace(subject, remarks=(*subject.remarks, self._original(child)))
         if name == self._keys["rep.structure"]:
@@ -274,6 +272,13 @@ class _Reader:
         if name == self._keys["tid.finding_site"] and subject.scope is not Scope.LESION:
             sides = (code(c) for c in children(child) if concept(c) == self._keys["tid.laterality"])
             return replace(subject, structure=code(child), side=next(sides, None))
+        return subject
+
+    def _with_uid(self, subject: Subject, name: tuple[str, str], uid: str) -> Subject:
+        if name == self._keys["tid.tracking_uid"]:
+            return replace(subject, tracking_uid=uid)
+        if name == self._keys["tid.source_series_seg"] and subject.scope in STRUCTURES:
+            return replace(subject, source_series=uid)
         return subject
 
     def _original(self, item: Dataset) -> str:

@@ -54,6 +54,8 @@ class StudyArrival:
     study_instance_uid: str
     new_instances: int
     revision: int
+    #: instances that were known, and have another header now
+    corrected: int = 0
 
 
 def installation(session: Session, at: dt.datetime) -> str:
@@ -72,7 +74,7 @@ def installation(session: Session, at: dt.datetime) -> str:
 
 
 def add_instances(session: Session, instances: Sequence[Instance], at: dt.datetime) -> tuple[StudyArrival, ...]:
-    """Add what is not known yet; what is known changes nothing.
+    """Add what is not known yet; of what is known, take the header where it came later than the one that we have, and differs.
 
     A study's revision goes up once if the batch brought something new to it. Of a study that counted as complete, the completion
     clock starts again.
@@ -82,9 +84,9 @@ def add_instances(session: Session, instances: Sequence[Instance], at: dt.dateti
     unique = {i.sop_instance_uid: i for i in reversed(instances)}
     known = _known(session, unique)
     new = [i for uid, i in sorted(unique.items()) if uid not in known]
-    by_study: dict[str, list[Instance]] = defaultdict(list)
-    for instance in new:
-        by_study[instance.study_instance_uid].append(instance)
+    later = [i for uid, i in sorted(unique.items()) if uid in known and (i.received_at or at) > known[uid]]
+    corrections = _correct(session, later, at) if later else ()
+    by_study = _by_study(new)
     asked = priors.asked_for(session, [i.sop_instance_uid for i in new])
     arrivals = tuple(
         arrival
@@ -94,7 +96,53 @@ def add_instances(session: Session, instances: Sequence[Instance], at: dt.dateti
     if new:
         hashes = _headers(session, new)
         session.execute(insert(InstanceRow), [_row(i, hashes[id(i.header)], at) for i in new])
-    return arrivals
+    return (*arrivals, *corrections)
+
+
+def _by_study(instances: Iterable[Instance]) -> dict[str, list[Instance]]:
+    found: dict[str, list[Instance]] = defaultdict(list)
+    for instance in instances:
+        found[instance.study_instance_uid].append(instance)
+    return found
+
+
+def _correct(session: Session, later: list[Instance], at: dt.datetime) -> tuple[StudyArrival, ...]:
+    """Take headers that came again: the newest identity wins. What is the same as before changes nothing."""
+    hashes = _headers(session, later)
+    changed_ones = []
+    for instance in later:
+        row = _row(instance, hashes[id(instance.header)], at)
+        held = session.execute(
+            select(InstanceRow.header_hash, InstanceRow.own, InstanceRow.study_instance_uid).where(
+                InstanceRow.sop_instance_uid == instance.sop_instance_uid
+            )
+        ).one()
+        same = held.header_hash == row["header_hash"] and held.own == row["own"]
+        if same or held.study_instance_uid != instance.study_instance_uid:
+            continue
+        session.execute(
+            update(InstanceRow).where(InstanceRow.sop_instance_uid == instance.sop_instance_uid).values(**row)
+        )
+        changed_ones.append(instance)
+    found = (_corrected(session, uid, members, at) for uid, members in sorted(_by_study(changed_ones).items()))
+    return tuple(arrival for arrival in found if arrival is not None)
+
+
+def _corrected(session: Session, uid: str, members: list[Instance], at: dt.datetime) -> StudyArrival | None:
+    """Move a study on whose headers were corrected; None where it is here as an earlier examination alone."""
+    row = session.get_one(StudyRow, uid, populate_existing=True, with_for_update=True)
+    if not row.fetched:
+        _move_on(session, row, members, at)
+    times = [m.received_at or at for m in members]
+    row.last_received_at = max(row.last_received_at, *times)
+    accession = max((m.header.text("AccessionNumber") for m in members), default="")
+    row.accession_number = accession[:64] or row.accession_number
+    priors.forget(session, uid)
+    _tell_ways(session, StudyEvent.CORRECTED, uid, members, at)
+    session.flush()
+    if row.fetched:
+        return None
+    return StudyArrival(study_instance_uid=uid, new_instances=0, revision=row.revision, corrected=len(members))
 
 
 def _arrived(
@@ -112,7 +160,7 @@ def _arrived(
         row.revision = row.completed_revision = 1
         session.add(row)
     _count(row, members, at)
-    _tell_arrivals(session, uid, members, at)
+    _tell_ways(session, StudyEvent.INSTANCES_INDEXED, uid, members, at)
     session.flush()
     return None
 
@@ -182,11 +230,14 @@ def _row(instance: Instance, header_hash: str, at: dt.datetime) -> dict[str, obj
     }
 
 
-def _known(session: Session, uids: Iterable[str]) -> set[str]:
-    found: set[str] = set()
+def _known(session: Session, uids: Iterable[str]) -> dict[str, dt.datetime]:
+    """Return those of the SOP Instance UIDs that are known, and when what is known was received."""
+    found: dict[str, dt.datetime] = {}
     for chunk in _chunks(sorted(uids)):
+        query = select(InstanceRow.sop_instance_uid, InstanceRow.received_at)
         found.update(
-            session.scalars(select(InstanceRow.sop_instance_uid).where(InstanceRow.sop_instance_uid.in_(chunk)))
+            (row.sop_instance_uid, row.received_at)
+            for row in session.execute(query.where(InstanceRow.sop_instance_uid.in_(chunk)))
         )
     return found
 
@@ -202,21 +253,27 @@ def _touch(session: Session, uid: str, members: list[Instance], at: dt.datetime)
     if row is None:
         row = _new_study(uid, members, at)
         session.add(row)
-    elif row.completed_revision == row.revision and row.revision:
-        if not row.fetched:
-            events.append(session, uid, StudyEvent.REOPENED, at)
-        row.burst_started_at = min(m.received_at or at for m in members)
-        row.state = StudyState.RECEIVED.value
+    _move_on(session, row, members, at)
     row.fetched = False
-    row.revision += 1
-    row.crashes = 0
     _count(row, members, at)
-    _tell_arrivals(session, uid, members, at)
+    _tell_ways(session, StudyEvent.INSTANCES_INDEXED, uid, members, at)
     session.flush()
     return StudyArrival(study_instance_uid=uid, new_instances=len(members), revision=row.revision)
 
 
-def _tell_arrivals(session: Session, uid: str, members: list[Instance], at: dt.datetime) -> None:
+def _move_on(session: Session, row: StudyRow, members: list[Instance], at: dt.datetime) -> None:
+    """Begin the next revision; of a study that counted as complete, begin to count anew."""
+    if row.completed_revision == row.revision and row.revision:
+        if not row.fetched:
+            events.append(session, row.study_instance_uid, StudyEvent.REOPENED, at)
+        row.burst_started_at = min(m.received_at or at for m in members)
+        row.state = StudyState.RECEIVED.value
+    row.revision += 1
+    row.crashes = 0
+
+
+def _tell_ways(session: Session, event: StudyEvent, uid: str, members: list[Instance], at: dt.datetime) -> None:
+    """Record what came, once for each way by which it came."""
     ways: dict[tuple[str, str, str], list[Instance]] = defaultdict(list)
     for member in members:
         ways[(member.calling_ae, member.called_ae, member.source_address)].append(member)
@@ -225,7 +282,7 @@ def _tell_arrivals(session: Session, uid: str, members: list[Instance], at: dt.d
         events.append(
             session,
             uid,
-            StudyEvent.INSTANCES_INDEXED,
+            event,
             arrived,
             count=len(group),
             calling_ae=calling,

@@ -7,7 +7,7 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from service.model.prior import PriorReport
@@ -160,6 +160,12 @@ def kept(session: Session, study_instance_uid: str) -> tuple[Kept, ...]:
         )
         for row in session.scalars(query.order_by(PriorStudyRow.id))
     )
+
+
+def forget(session: Session, prior_study_uid: str) -> None:
+    """Forget what was read of a study as an earlier examination of others: it is read again, and may be somebody else's by now."""
+    rows = update(PriorStudyRow).where(PriorStudyRow.prior_study_uid == prior_study_uid)
+    session.execute(rows.values(instances=0, content=""))
 
 
 def keep(

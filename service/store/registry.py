@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from service.flow.carry import Difference
 from service.flow.lifecycle import Action, State, Transition
 from service.model.code import Code
+from service.model.identity import identity_hash
 from service.model.measurement import Reference
 from service.model.prior import KnownLesion, PriorReport
 from service.model.report import (
@@ -61,7 +62,13 @@ class ReportRecord:
     state: State = State.DRAFT
     #: content hash of what the facts alone said when the version was made
     facts_hash: str = ""
+    #: of the patient and order that it names; empty: not known
+    identity_hash: str = ""
     signature: Signature | None = None
+
+    def names(self, study: Study) -> bool:
+        """Say whether it names patient and order as the study does now, as far as is known."""
+        return self.identity_hash in {"", identity_hash(study)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +142,7 @@ def register(
         content=to_json(report),
         state=state.value,
         facts_hash=entry.facts_hash or hashed,
+        identity_hash=identity_hash(study),
         **_signed(signature),
     )
     session.add(row)
@@ -296,6 +304,13 @@ def studies_of(session: Session, patient_id: str, issuer: str) -> frozenset[str]
     return frozenset(session.scalars(query))
 
 
+def patient_of(session: Session, case_id: int) -> tuple[str, str]:
+    """Return the Patient ID and issuer of a case."""
+    query = select(PatientRow.patient_id, PatientRow.issuer).join(CaseRow, CaseRow.patient_id == PatientRow.id)
+    patient_id, issuer = session.execute(query.where(CaseRow.id == case_id)).one()
+    return patient_id, issuer
+
+
 def is_known(session: Session, patient_id: str, issuer: str) -> bool:
     """Say whether the registry has a case of this patient."""
     if not patient_id:
@@ -392,6 +407,7 @@ def _record(row: ReportRow) -> ReportRecord:
         created_at=row.created_at,
         state=State(row.state),
         facts_hash=row.facts_hash,
+        identity_hash=row.identity_hash,
         signature=_signature(row),
     )
 

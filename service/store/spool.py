@@ -18,6 +18,9 @@ The same SOP Instance UID again:
 
 * same transfer syntax, same bytes: nothing changes (``DUPLICATE``);
 * another transfer syntax: the first stays (``OTHER_SYNTAX``); lossy or not, one rendition is what we need;
+* same transfer syntax, other patient, order or study description, all else the same (`service.read.corrections`), from a sender that
+  may correct: both are kept, the newest takes the place under ``instances/``, and the one before lies in
+  ``earlier/`` (``CORRECTED``). What has been put there is known for good: when another sender brings it again, nothing changes;
 * same transfer syntax, other bytes: the first stays, the second goes to ``quarantine/`` with a note of why (``CONFLICT``). The
   sender is answered 0000H all the same. That is true: both are kept durably, which is all that success promises (PS3.4 B.2.3).
   A failure would be harm: a PACS repeats a failed C-STORE for hours, and holds up whatever stands behind it in its queue, for
@@ -34,16 +37,16 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
-from enum import StrEnum
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import fields
 from heapq import nsmallest
 from pathlib import Path
 from typing import Final, Literal
 
 from service.errors import ConfigurationError, InputError, Refused, StoreUnavailable
-from service.store.disk import GroupFlush, Piece, digest_from, flush_file_system, flush_folder, same_bytes
+from service.store.again import Again, Outcome, Receipt
+from service.store.disk import GroupFlush, Piece, digest_from, flush_file_system, flush_folder
 from service.store.draft import Draft
 from service.store.file_meta import FileMeta, StoredMeta, read_meta
 from service.store.quarantine import Quarantine, Quarantined
@@ -59,29 +62,7 @@ _KEY_LENGTH = 64
 _FLUSHED_ONE_BY_ONE = 16
 #: seconds for which the answer that there is room is believed; an object asks again by itself while it grows
 _ROOM_SECONDS = 0.2
-_FOLDERS = ("incoming", "new", "instances", "quarantine")
-
-
-class Outcome(StrEnum):
-    """What became of a received object; all of them are answered with success."""
-
-    STORED = "stored"
-    DUPLICATE = "duplicate"
-    OTHER_SYNTAX = "other_syntax"
-    CONFLICT = "conflict"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """The outcome, and the key of the object that is kept; for a conflict also where the second one went.
-
-    ``first_time`` is false for a conflict that came before with the same bytes: it is kept, and told, once.
-    """
-
-    outcome: Outcome
-    key: str
-    quarantined: Path | None = None
-    first_time: bool = True
+_FOLDERS = ("incoming", "new", "instances", "quarantine", "earlier")
 
 
 def key_of(sop_instance_uid: str) -> str:
@@ -109,11 +90,12 @@ class Spool:
         self.root = root
         self._sync = durability == "commit"
         self._reserve = reserve_mb * 1_000_000
-        self._incoming, self._new, self._instances, aside = (root / name for name in _FOLDERS)
+        self._incoming, self._new, self._instances, aside, earlier = (root / name for name in _FOLDERS)
         self._incoming_name, self._new_name, self._instances_name = map(
             str, (self._incoming, self._new, self._instances)
         )
         self._quarantine = Quarantine(aside, self._incoming, sync=self._sync)
+        self._again = Again(self._quarantine, earlier, sync=self._sync)
         self._flush_new = GroupFlush(self._new)
         #: on time.monotonic: until when nobody asks again whether there is room
         self._room_until = 0.0
@@ -157,7 +139,14 @@ class Spool:
             msg = f"spool {self.root}: its folders lie on different file systems; [storage] spool must be one"
             raise ConfigurationError(msg)
 
-    def receive(self, parts: Piece | Iterable[Piece], meta: FileMeta, *, at: dt.datetime | None = None) -> Receipt:
+    def receive(
+        self,
+        parts: Piece | Iterable[Piece],
+        meta: FileMeta,
+        *,
+        at: dt.datetime | None = None,
+        may_correct: bool = False,
+    ) -> Receipt:
         """Keep an object that is here already: `begin`, `Draft.write` and `keep` in one.
 
         Parameters
@@ -166,8 +155,8 @@ class Spool:
             The data set as received, whole or in pieces; not copied.
         meta:
             Whose it is, how it is encoded, and who sent it.
-        at:
-            When it came (aware); becomes the file's time. None: now, by the file system.
+        at, may_correct:
+            As in `keep`.
 
         Raises
         ------
@@ -179,7 +168,7 @@ class Spool:
             with self.refusing(draft.key):
                 for part in [parts] if isinstance(parts, Piece) else parts:
                     draft.write(part)
-            return self.keep(draft, at=at)
+            return self.keep(draft, at=at, may_correct=may_correct)
         finally:
             draft.discard()
 
@@ -201,13 +190,15 @@ class Spool:
             self._room_until = now + _ROOM_SECONDS
         return Draft(self._incoming_name, key, meta, self._check_reserve)
 
-    def keep(self, draft: Draft, *, at: dt.datetime | None = None) -> Receipt:
+    def keep(self, draft: Draft, *, at: dt.datetime | None = None, may_correct: bool = False) -> Receipt:
         """Keep what was written; when this returns, it is what ``durability`` promises. The draft is closed.
 
         Parameters
         ----------
         at:
             When it came (aware); becomes the file's time. None: now, by the file system.
+        may_correct:
+            Whether its sender may give what we hold another patient, order or study description.
 
         Raises
         ------
@@ -215,7 +206,7 @@ class Spool:
             A700: the disk does not take it. Nothing is left behind.
         """
         try:
-            return self._keep(draft, at)
+            return self._keep(draft, at, may_correct=may_correct)
         except (OSError, InputError, StoreUnavailable) as error:
             raise self.refusal(draft.key, error) from error
 
@@ -244,8 +235,15 @@ class Spool:
                         found.append((entry.stat().st_mtime_ns, entry.name))
         return [name for _, name in nsmallest(limit, found)]
 
-    def indexed(self, keys: Iterable[str]) -> None:
-        """Take ``keys`` out of the arrivals; the objects stay.
+    def number(self, key: str) -> int:
+        """Return the number of the file that is the object now: another one after a correction; 0: there is none."""
+        try:
+            return self.path(key).stat().st_ino
+        except FileNotFoundError:
+            return 0
+
+    def indexed(self, read: Mapping[str, int]) -> None:
+        """Take what was read (key → `number` before it was read) out of the arrivals; the objects stay, and so do newer arrivals.
 
         Until now ``new/`` was the name that a power failure cannot take away; from now on the one under ``instances/`` is.
 
@@ -254,11 +252,14 @@ class Spool:
         OSError
             The disk does not take it; the keys stay among the arrivals.
         """
-        names = [name for key in keys if (name := self._new / _checked(key)).exists()]
-        if self._sync:
-            self._settle({self.path(name.name).parent for name in names})
-        for name in names:
-            name.unlink(missing_ok=True)
+        names = [name for key in read if (name := self._new / _checked(key)).exists()]
+        self._settle({self.path(name.name).parent for name in names})
+        with self._again.alone():
+            for name in names:
+                number = read[name.name]
+                with suppress(FileNotFoundError):
+                    if not number or name.stat().st_ino == number:
+                        name.unlink()
 
     def all_keys(self) -> Iterator[str]:
         """Iterate over the keys of all objects, in order."""
@@ -326,7 +327,7 @@ class Spool:
             msg = "spool: the disk reserve is reached"
             raise Refused(msg, OUT_OF_RESOURCES)
 
-    def _keep(self, draft: Draft, at: dt.datetime | None) -> Receipt:
+    def _keep(self, draft: Draft, at: dt.datetime | None, *, may_correct: bool) -> Receipt:
         # strings and not paths: this runs once for each object, and paths are slow
         key = draft.key
         final = f"{self._instances_name}/{key[:2]}/{key}.dcm" if not self._has_deep else str(self.path(key))
@@ -344,11 +345,21 @@ class Spool:
                         self._flush_new()
                     draft.close()
                     return Receipt(outcome=Outcome.STORED, key=key)
-            receipt = self._again(draft, Path(final))
+            with self._again.alone() if may_correct else nullcontext():
+                receipt = self._again.decide(draft, Path(final), may_correct=may_correct)
+                if receipt.outcome is Outcome.CORRECTED:
+                    # the name that was replaced goes on the disk before the arrival that tells of it
+                    self._settle({Path(final).parent})
+                    self._announce(Path(draft.path), key)
             # success promises what the first sender was promised, even where its thread has come no further than the link
             self._announce_unfinished(Path(draft.path), key)
-            if self._sync:
-                self._settle({Path(final).parent})
+            if receipt.outcome is Outcome.DUPLICATE and self._again.was_corrected(key):
+                # the arrival of a correction whose sender heard no answer may have been lost with the power
+                with suppress(FileExistsError):
+                    os.link(final, f"{self._new_name}/{key}")
+            self._settle({Path(final).parent})
+            if self._sync and self._again.was_corrected(key):
+                self._flush_new()
             return receipt
         finally:
             # a file that is linked and could not be announced keeps its temporary name: by it, the next attempt or start goes on
@@ -385,7 +396,9 @@ class Spool:
                     self._announce(path, key)
 
     def _settle(self, leaves: set[Path]) -> None:
-        """Put the names in these folders under ``instances/`` on the disk, and the names of the folders."""
+        """Put the names in these folders under ``instances/`` on the disk, and the names of the folders, where that is promised."""
+        if not self._sync:
+            return
         if len(leaves) > _FLUSHED_ONE_BY_ONE and flush_file_system(self._instances):
             self._durable |= leaves
             return
@@ -395,19 +408,6 @@ class Spool:
         if made := leaves - self._durable:
             flush_folder(self._instances)
             self._durable |= made
-
-    def _again(self, draft: Draft, final: Path) -> Receipt:
-        """Decide about an object whose SOP Instance UID is known."""
-        key, meta = draft.key, draft.meta
-        held = read_meta(final)
-        if held.transfer_syntax_uid != meta.transfer_syntax_uid:
-            return Receipt(outcome=Outcome.OTHER_SYNTAX, key=key)
-        if held.sop_class_uid == meta.sop_class_uid and same_bytes(draft.fd, draft.offset, final, held.dataset_offset):
-            return Receipt(outcome=Outcome.DUPLICATE, key=key)
-        reason = "another object with this SOP Instance UID and other content was received first"
-        digest = digest_from(draft.fd, draft.offset)
-        aside, new = self._quarantine.put(draft.fd, Path(draft.path), key, digest, meta, reason)
-        return Receipt(outcome=Outcome.CONFLICT, key=key, quarantined=aside, first_time=new)
 
     # --- after a crash -------------------------------------------------------------------------------------------------
 

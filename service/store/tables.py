@@ -171,6 +171,8 @@ class ReportRow(Base):
     state: Mapped[str] = mapped_column(String(16), default="draft", server_default="draft")
     #: content hash of what the facts alone said when this was made: tells whether they are others now
     facts_hash: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    #: `service.model.identity.identity_hash`; empty: made before that was kept
+    identity_hash: Mapped[str] = mapped_column(String(64), default="", server_default="")
     #: PN of who signed it; empty: nobody
     signer: Mapped[str] = mapped_column(Text, default="", server_default="")
     signer_organisation: Mapped[str] = mapped_column(String(64), default="", server_default="")

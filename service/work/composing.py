@@ -21,7 +21,7 @@ from service.read.normalise import normalise
 from service.store import events, inbox, life, outbox, registry
 from service.store.inbox import StudyRecord
 from service.store.registry import ReportRecord
-from service.work import delivery, earlier, fetching, issuing, jobs, taking
+from service.work import delivery, earlier, fetching, issuing, jobs, moved, taking
 from service.work.completing import BY_HAND
 from service.work.services import Services
 from service.work.versions import Known, Revision, options_of
@@ -149,9 +149,11 @@ def _compose(services: Services, record: StudyRecord, *, by_hand: bool) -> str:
     action = Action.TAKE_IN if new and current is not None else Action.RECOMPOSE
     if current is not None:
         same_facts = not new and produced.facts_hash == current.facts_hash
+        moved.tell_others(services, known, current)
         if current.state.is_signed:
             return _signed(services, known, decision, current, produced, same_facts=same_facts)
-        if same_facts or (not new and produced.content_hash == current.content_hash):
+        same = same_facts or (not new and produced.content_hash == current.content_hash)
+        if same and current.names(study):
             unread = bool(issuing.saved(services, known, produced).undecided(produced.included))
             if not (unread and by_hand):
                 return _unchanged(services, known, decision, current, produced, unread=unread)
@@ -190,7 +192,8 @@ def _signed(
     """
     # nothing is taken into a signed report: what was saved over it waits for a person, whether it can be read or not
     unread = bool(issuing.saved(services, known, produced).undecided())
-    if same_facts and not unread:
+    corrected = not current.names(known.study)
+    if same_facts and not unread and not corrected:
         return _unchanged(services, known, decision, current, produced)
     with services.transaction() as session:
         if not issuing.unmoved(session, known):
@@ -199,6 +202,10 @@ def _signed(
     reason = f"version {current.version} is signed and does not change by itself: what arrived since is not in it"
     if unread:
         reason = f"somebody saved into the series of our reports, over signed version {current.version}: {issuing.way_out(known)}"
+    if corrected:
+        way = f"'lms-sr report amend {known.record.study_instance_uid}' with a --reason signs one that names them as they are now"
+        said = f"patient or order were corrected since, and signed version {current.version} names them as they were: {way}"
+        reason = f"{said}; {reason}" if unread else said
     return issuing.stands(services, known, decision, reason)
 
 

@@ -95,10 +95,10 @@ class Indexer:
 
     def index(self, keys: Iterable[str]) -> int:
         """Index some objects of the spool; return how many were new."""
-        keys = list(keys)
-        read = dict(self._read(keys))
+        numbers = {key: self._spool.number(key) for key in keys}
+        read = dict(self._read(numbers))
         new = self._add_whole(read) if read else 0
-        self._spool.indexed(keys)
+        self._spool.indexed(numbers)
         return new
 
     def _add_whole(self, read: dict[str, Instance]) -> int:
@@ -126,8 +126,10 @@ class Indexer:
             for arrival in arrivals:
                 completing.ask_for_check(services, session, arrival.study_instance_uid, now)
         new = sum(a.new_instances for a in arrivals)
-        if new:
-            _log.info("batch_indexed", extra={"ids": {"instances": new, "studies": len(arrivals)}})
+        corrected = sum(a.corrected for a in arrivals)
+        if new or corrected:
+            ids = {"instances": new, "corrected": corrected, "studies": len({a.study_instance_uid for a in arrivals})}
+            _log.info("batch_indexed", extra={"ids": ids})
         return new
 
     def _read(self, keys: Iterable[str]) -> Iterator[tuple[str, Instance]]:

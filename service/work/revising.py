@@ -232,7 +232,8 @@ def _once(
     lifecycle.must_name(step, person=person.name, reason=reason)
     now = services.now()
     report = change(stands, now)
-    if Need.CHANGE in step.needs and content_hash(report) == stands.record.content_hash:
+    same = content_hash(report) == stands.record.content_hash and stands.record.names(stands.known.study)
+    if Need.CHANGE in step.needs and same:
         msg = "that is what the report says already: nothing was changed, and no version was made"
         raise NotAllowed(msg)
     if step.to.is_signed:

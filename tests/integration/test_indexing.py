@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from service.errors import StoreUnavailable
+from service.model.events import StudyState
 from service.store import inbox, registry, schema
 from service.store.engine import make_engine
 from service.store.spool import key_of
@@ -71,7 +73,7 @@ def test_a_crash_before_the_commit_loses_nothing(world, monkeypatch):
 def test_files_without_a_row_are_found_at_the_start(world):
     """After a power failure the list of arrivals may be shorter than the spool; after the loss of a database it is all there is."""
     world.receive(*images())
-    world.services.spool.indexed(world.services.spool.arrivals())
+    world.services.spool.indexed(dict.fromkeys(world.services.spool.arrivals(), 0))
     assert world.index() == 0
     assert Indexer(world.services).reconcile() == 3
     assert Indexer(world.services).reconcile() == 0
@@ -229,7 +231,7 @@ class TestRun:
 
     def test_it_reconciles_and_then_takes_what_arrives(self, world, running):
         world.receive(*images())
-        world.services.spool.indexed(world.services.spool.arrivals())
+        world.services.spool.indexed(dict.fromkeys(world.services.spool.arrivals(), 0))
         running()
         self.wait(lambda: world.jobs.ids)
         world.receive(image(2))
@@ -316,3 +318,63 @@ def test_the_report_does_not_depend_on_the_order_of_arrival(tmp_path_factory, or
 
 
 _contents: set[str] = set()
+
+
+class TestCorrections:
+    """The PACS sends again what we hold, with another header (PS3.4 B.4.1.3)."""
+
+    def arrive_again(self, world, *objects, **how):
+        world.clock.advance(30)
+        world.arrive(*objects, corrects=True, **how)
+
+    def test_the_newest_header_counts_and_the_study_is_looked_at_again(self, world):
+        world.composed(*images(3))
+        before = world.study()
+        self.arrive_again(world, *images(3, patient="P-2", name="Winter^Jo"))
+        after = world.study()
+        assert (after.instance_count, after.revision) == (before.instance_count, before.revision + 1)
+        assert after.state is StudyState.RECEIVED
+        with world.services.reading() as session:
+            held = inbox.load_instances(session, STUDY)
+        assert {i.header.text("PatientID") for i in held} == {"P-2"}
+        assert {i.received_at for i in held} == {world.clock.now()}
+        assert "3 instances came again from PACS (127.0.0.1) with a corrected header" in world.told()
+        assert "Winter" not in world.told()
+
+    def test_the_same_again_is_no_news(self, world):
+        world.composed(*images(2))
+        story = world.told()
+        self.arrive_again(world, *images(2))
+        assert world.told() == story
+        # read once more, as after a crash
+        Indexer(world.services).index(list(world.services.spool.all_keys()))
+        assert world.told() == story
+
+    def test_a_lost_database_gets_the_newest(self, world):
+        world.arrive(*images(2))
+        self.arrive_again(world, *images(2, patient="P-2"))
+        with world.services.engine.begin() as connection:
+            for table in ("instance", "study"):
+                connection.execute(text(f"DELETE FROM {table}"))
+        assert Indexer(world.services).reconcile() == 2
+        with world.services.reading() as session:
+            assert {i.header.text("PatientID") for i in inbox.load_instances(session, STUDY)} == {"P-2"}
+
+    def test_what_is_read_meanwhile_is_not_lost(self, world, monkeypatch):
+        """The correction comes between reading the first one and taking it off the list."""
+        world.receive(*images(1))
+        indexer = Indexer(world.services)
+        add = indexer._add
+
+        def and_then(read):
+            found = add(read)
+            world.clock.advance(1)
+            world.receive(*images(1, patient="P-2"), corrects=True)
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(indexer, "_add", and_then)
+            indexer.turn()
+        assert indexer.turn() == 1
+        with world.services.reading() as session:
+            assert {i.header.text("PatientID") for i in inbox.load_instances(session, STUDY)} == {"P-2"}

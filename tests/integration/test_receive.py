@@ -38,6 +38,7 @@ NODES = (
     Node(name="PACS", ae_title="PACS"),
     Node(name="HEALTH", ae_title="HEALTH", may=("echo",)),
     Node(name="SCANNER", ae_title="SCANNER", may=("store",)),
+    Node(name="CORRECTOR", ae_title="CORRECTOR", may=("store", "correct")),
     Node(name="ELSEWHERE", ae_title="ELSEWHERE", host="192.0.2.7"),
     Node(name="SIX", ae_title="SIX", host="::1"),
     Node(name="NAMED", ae_title="NAMED", host="named.example"),
@@ -497,6 +498,27 @@ def test_same_uid_again_is_success_and_never_overwrites(rig: Rig) -> None:
     told = rig.told("instance_conflict")
     assert (told["quarantined"], told["calling"]) == (held.path.name, "PACS")
     assert rig.spool.arrivals() == [key_of(INSTANCE)]
+
+
+def test_who_may_correct_gives_what_we_hold_another_header(rig: Rig) -> None:
+    with rig.peer() as peer:
+        peer.negotiate()
+        assert peer.store(data_set()).status == 0
+        assert peer.store(data_set(name="OTHER^NAME")).status == 0
+    assert rig.receiver.counts == Counts(stored=1, conflict=1)
+    assert rig.data() == data_set()
+    with rig.peer() as peer:
+        peer.negotiate(calling="CORRECTOR")
+        assert peer.store(data_set(name="OTHER^NAME")).status == 0
+        assert peer.store(data_set(name="OTHER^NAME")).status == 0
+        assert peer.store(data_set(pixels=b"\1" * 128)).status == 0
+    assert rig.receiver.counts == Counts(stored=1, conflict=2, corrected=1, duplicate=1)
+    assert rig.data() == data_set(name="OTHER^NAME")
+    (before,) = (rig.spool.root / "earlier").rglob("*.dcm")
+    assert before.read_bytes().endswith(data_set())
+    told = rig.told("instance_corrected")
+    assert (told["sop_instance_uid"], told["calling"]) == (INSTANCE, "CORRECTOR")
+    assert "OTHER^NAME" not in rig.caplog.text
 
 
 # --- peers that go away, stall or misbehave ----------------------------------------------------------------------------

@@ -331,7 +331,9 @@ class World:
 
     # --- what happens --------------------------------------------------------------------------------------------------
 
-    def receive(self, *objects: bytes | Path, calling: str = "PACS", called: str = "LMS_SR") -> None:
+    def receive(
+        self, *objects: bytes | Path, calling: str = "PACS", called: str = "LMS_SR", corrects: bool = False
+    ) -> None:
         """Put objects (data sets, or files) into the spool, as the receiver does."""
         for one in objects:
             if isinstance(one, Path):
@@ -350,12 +352,12 @@ class World:
                 called_ae_title=called,
                 address="127.0.0.1",
             )
-            self.services.spool.receive(content, meta, at=self.clock.now())
+            self.services.spool.receive(content, meta, at=self.clock.now(), may_correct=corrects)
 
     def index(self) -> int:
         return Indexer(self.services).turn()
 
-    def arrive(self, *objects: bytes | Path, **how: str) -> None:
+    def arrive(self, *objects: bytes | Path, **how: Any) -> None:
         self.receive(*objects, **how)
         self.index()
 
@@ -384,7 +386,7 @@ class World:
         self.clock.at = end
         return [outcome for _, outcome in self.outcomes[before:]]
 
-    def composed(self, *objects: bytes | Path, **how: str) -> None:
+    def composed(self, *objects: bytes | Path, **how: Any) -> None:
         """Let a study arrive and be composed, but not sent."""
         self.arrive(*(objects or images()), **how)
         self.clock.advance(3600)

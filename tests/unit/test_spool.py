@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pydicom
@@ -115,8 +116,8 @@ def test_arrivals_are_oldest_first_and_go_when_indexed(spool: Spool) -> None:
     ]
     assert spool.arrivals() == keys[::-1]
     assert spool.arrivals(2) == keys[:2:-1]
-    spool.indexed(keys[:3])
-    spool.indexed(keys[:3])
+    spool.indexed(dict.fromkeys(keys[:3], 0))
+    spool.indexed(dict.fromkeys(keys[:3], 0))
     assert spool.arrivals() == [keys[4], keys[3]]
     assert list(spool.all_keys()) == sorted(keys)
     assert all(spool.read(key) for key in keys)
@@ -124,7 +125,7 @@ def test_arrivals_are_oldest_first_and_go_when_indexed(spool: Spool) -> None:
 
 def test_same_object_again_changes_nothing(spool: Spool) -> None:
     first = spool.receive(data_set(), meta(), at=AT)
-    spool.indexed([first.key])
+    spool.indexed(dict.fromkeys([first.key], 0))
     before = {name: (spool.root / name).stat().st_mtime_ns for name in files(spool)}
     again = spool.receive(data_set(), meta(), at=AT + dt.timedelta(days=1))
     assert again == Receipt(outcome=Outcome.DUPLICATE, key=first.key)
@@ -189,6 +190,123 @@ def test_conflict_is_noticed_after_the_first_megabyte(spool: Spool) -> None:
     assert spool.receive(data_set(pixels=bytes(pixels)), meta()).outcome is Outcome.CONFLICT
 
 
+def corrected(name: str = "OTHER^NAME") -> bytes:
+    return data_set(name=name)
+
+
+def earlier(spool: Spool) -> list[bytes]:
+    return [p.read_bytes() for p in sorted((spool.root / "earlier").rglob("*.dcm"), key=lambda p: p.stat().st_mtime_ns)]
+
+
+def test_a_correction_takes_the_place_and_both_are_kept(spool: Spool) -> None:
+    first = spool.receive(data_set(), meta())
+    spool.indexed({first.key: spool.number(first.key)})
+    again = spool.receive(corrected(), meta(), at=AT, may_correct=True)
+    assert again == Receipt(outcome=Outcome.CORRECTED, key=first.key)
+    assert spool.read(first.key).endswith(corrected())
+    assert read_meta(spool.path(first.key)).received_at == AT
+    assert [raw.endswith(data_set()) for raw in earlier(spool)] == [True]
+    assert spool.arrivals() == [first.key]
+    assert (spool.quarantined(), list((spool.root / "incoming").iterdir())) == ([], [])
+    # a third one; and back to the first
+    assert spool.receive(corrected("THIRD^NAME"), meta(), may_correct=True).outcome is Outcome.CORRECTED
+    assert spool.receive(data_set(), meta(), may_correct=True).outcome is Outcome.CORRECTED
+    assert spool.read(first.key).endswith(data_set())
+    assert len(earlier(spool)) == 3
+
+
+def test_who_may_not_correct_changes_nothing(spool: Spool) -> None:
+    first = spool.receive(data_set(), meta())
+    assert spool.receive(corrected(), meta()).outcome is Outcome.CONFLICT
+    (held,) = spool.quarantined()
+    assert '"correct"' in held.reason
+    assert spool.read(first.key).endswith(data_set())
+    assert spool.receive(corrected(), meta(), may_correct=True).outcome is Outcome.CORRECTED
+    # a device that sends again what it has brings nothing new
+    assert spool.receive(data_set(), meta()).outcome is Outcome.DUPLICATE
+    assert spool.read(first.key).endswith(corrected())
+    assert len(spool.quarantined()) == 1
+
+
+def test_who_may_correct_may_not_change_the_image(spool: Spool) -> None:
+    first = spool.receive(data_set(), meta())
+    assert spool.receive(data_set(name="X", pixels=b"\1" * 128), meta(), may_correct=True).outcome is Outcome.CONFLICT
+    (held,) = spool.quarantined()
+    assert "they differ in (7FE0,0010)" in held.reason
+    assert spool.read(first.key).endswith(data_set())
+    assert earlier(spool) == []
+
+
+def test_an_arrival_that_was_read_takes_no_newer_one_along(spool: Spool) -> None:
+    key = spool.receive(data_set(), meta()).key
+    number = spool.number(key)
+    spool.receive(corrected(), meta(), may_correct=True)
+    assert spool.number(key) != number
+    spool.indexed({key: number})
+    assert spool.arrivals() == [key]
+    spool.indexed({key: spool.number(key)})
+    assert spool.arrivals() == []
+
+
+def _die_before(call: int) -> None:
+    """End this process before its n-th step on the disk."""
+    steps = iter(range(1, 1000))
+
+    def dying(function: Callable[..., object]) -> Callable[..., object]:
+        def step(*args: object, **kwargs: object) -> object:
+            if next(steps) >= call:
+                os._exit(9)
+            return function(*args, **kwargs)
+
+        return step
+
+    for name in ("link", "fsync", "rename", "replace", "mkdir", "unlink"):
+        setattr(os, name, dying(getattr(os, name)))
+
+
+@pytest.mark.parametrize("call", range(1, 15))
+def test_a_correction_that_is_cut_off_leaves_one_of_the_two_and_is_made_up_for(spool: Spool, call: int) -> None:
+    """The sender, which heard nothing, sends again."""
+    key = spool.receive(data_set(), meta()).key
+    spool.indexed({key: spool.number(key)})
+    child = os.fork()
+    if not child:
+        _die_before(call)
+        spool.receive(corrected(), meta(), may_correct=True)
+        os._exit(0)
+    done = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    raw = spool.read(key)
+    assert raw.endswith(corrected() if done else (data_set(), corrected()))
+    if raw.endswith(corrected()):
+        assert [r.endswith(data_set()) for r in earlier(spool)] == [True]
+    after = Spool(spool.root)
+    after.prepare()
+    if raw.endswith(corrected()):
+        assert after.arrivals() == [key]
+    assert list((spool.root / "incoming").iterdir()) == []
+    outcome = after.receive(corrected(), meta(), may_correct=True).outcome
+    assert outcome in {Outcome.CORRECTED, Outcome.DUPLICATE}
+    assert after.read(key).endswith(corrected())
+    assert after.arrivals() == [key]
+    assert [r.endswith(data_set()) for r in earlier(after)] == [True]
+    assert list((spool.root / "incoming").iterdir()) == []
+
+
+def test_corrections_at_once_lose_none(spool: Spool) -> None:
+    key = spool.receive(data_set(), meta()).key
+    names = [f"NAME^{n}" for n in range(8)]
+    threads = [
+        threading.Thread(target=lambda n=n: spool.receive(corrected(n), meta(), may_correct=True)) for n in names
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    kept = [spool.read(key), *earlier(spool)]
+    assert sorted(n for n in names for raw in kept if raw.endswith(corrected(n))) == names
+    assert len(kept) == 9
+
+
 def test_names_never_come_from_the_peer(spool: Spool) -> None:
     hostile = "../../x"
     key = spool.receive(data_set(instance=hostile), meta(hostile)).key
@@ -201,7 +319,7 @@ def test_what_is_no_key_is_no_path(spool: Spool, key: str) -> None:
     with pytest.raises(ValueError, match="64 lower-case hexadecimal digits"):
         spool.path(key)
     with pytest.raises(ValueError, match="64 lower-case hexadecimal digits"):
-        spool.indexed([key])
+        spool.indexed(dict.fromkeys([key], 0))
 
 
 def test_reading_what_is_not_there_is_unavailable(spool: Spool) -> None:
@@ -355,7 +473,7 @@ def test_object_leaves_the_arrivals_when_its_lasting_name_is_on_the_disk(
 
     monkeypatch.setattr(os, "fsync", watch)
     # what is not there needs no flush, and harms nothing
-    spool.indexed([key, key_of("1.2.3")])
+    spool.indexed(dict.fromkeys([key, key_of("1.2.3")], 0))
     assert flushed == [f"instances/{key[:2]}", "instances"]
     assert spool.arrivals() == []
 
@@ -370,14 +488,14 @@ def test_object_stays_among_the_arrivals_when_its_lasting_name_cannot_be_flushed
 
     monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(OSError, match="Input/output"):
-        spool.indexed([key])
+        spool.indexed(dict.fromkeys([key], 0))
     assert spool.arrivals() == [key]
 
 
 def test_many_folders_are_flushed_with_one_call(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [spool.receive(data_set(instance=f"1.2.{n}"), meta(f"1.2.{n}")).key for n in range(40)]
     monkeypatch.setattr(os, "fsync", lambda fd: pytest.fail("flushed one by one"))
-    spool.indexed(keys)
+    spool.indexed(dict.fromkeys(keys, 0))
     assert spool.arrivals() == []
     assert len(list(spool.all_keys())) == 40
 
@@ -389,7 +507,7 @@ def test_file_system_that_cannot_be_flushed_as_a_whole_is_flushed_folder_by_fold
     flushed: list[int] = []
     monkeypatch.setattr("service.store.spool.flush_file_system", lambda folder: False)
     monkeypatch.setattr(os, "fsync", flushed.append)
-    spool.indexed(keys)
+    spool.indexed(dict.fromkeys(keys, 0))
     assert len(flushed) >= 20
     assert spool.arrivals() == []
 
