@@ -33,7 +33,7 @@ def earlier() -> list[Dataset]:
     return made
 
 
-@pytest.mark.parametrize("retrieve", ["get", "move"])
+@pytest.mark.parametrize("retrieve", ["move", pytest.param("get", marks=pytest.mark.proof)])
 def test_the_first_draft_is_compared_with_what_only_the_pacs_knows(tmp_path: Path, retrieve: str) -> None:
     port = free_port()
     with orthanc.running(tmp_path / "orthanc", service_port=port, stable_seconds=600) as pacs:
