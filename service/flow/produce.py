@@ -13,6 +13,7 @@ from typing import Literal
 from service import __version__
 from service.flow import matching
 from service.flow.carry import Difference, carry
+from service.flow.comparability import with_mismatches
 from service.flow.compose import Facts, compose, marks
 from service.flow.context import Device
 from service.flow.derive import derive
@@ -175,11 +176,11 @@ def produce(
     )
     look = Look(marks=marks(measurements), spacings=spacings(study), measuring=measuring)
     taken = take(compose(facts, template), returned, template, look)
-    fresh = _asking(derive(taken.report, template, clinical, prior=prior), prior)
+    fresh = _asking(derive(taken.report, template, clinical, prior=prior), template, clinical, prior)
     report, differences = fresh, taken.differences
     if before is not None:
         carried = carry(taken.report, before, template, taken.differences)
-        report = _asking(derive(carried.report, template, clinical, prior=prior), prior)
+        report = _asking(derive(carried.report, template, clinical, prior=prior), template, clinical, prior)
         differences = carried.differences
     return Produced(
         report=report,
@@ -193,8 +194,9 @@ def produce(
     )
 
 
-def _asking(report: Report, prior: PriorReport | None) -> Report:
-    """Return a report that asks about lesions which earlier time points do not show, or this one does not."""
+def _asking(report: Report, template: Template, clinical: Clinical, prior: PriorReport | None) -> Report:
+    """Return a report that asks about lesions which one time point shows and another does not, and says what cannot be compared."""
+    report = with_mismatches(report, template, clinical, prior)
     return replace(report, remarks=(*report.remarks, *matching.questions(report, prior)))
 
 

@@ -16,6 +16,7 @@ from service.errors import InputError, NotAllowed, StoreUnavailable
 from service.flow import lifecycle, signing, triage
 from service.flow import produce as making
 from service.flow.answering import apply
+from service.flow.comparability import with_mismatches
 from service.flow.derive import derive
 from service.flow.given import Given
 from service.flow.lifecycle import Action, Need, State, Step
@@ -191,7 +192,9 @@ def _answered(services: Services, standing: Standing, given: tuple[Given, ...], 
         who=person.name,
         clinical=services.settings.clinical,
     )
-    return derive(changed, standing.template, services.settings.clinical, prior=standing.prior)
+    clinical = services.settings.clinical
+    derived = derive(changed, standing.template, clinical, prior=standing.prior)
+    return with_mismatches(derived, standing.template, clinical, standing.prior)
 
 
 def _revise(

@@ -206,10 +206,10 @@ def incomparable(look: Look, subject: str) -> str:
     here, then = look.report.subject(subject), at_baseline(look, subject) or last_seen(look, subject)
     if here is None or then is None:
         return "the lesion is not in the earlier report"
-    now, before = _scan(look.report, here), _scan(then.report, then.subject)
-    if not now[0] or not before[0]:
+    now, before = _scan(look.report, here, sure=True), _scan(then.report, then.subject, sure=True)
+    if now[0] is None or before[0] is None:
         return "the enhancement phase is not known for both"
-    if now[0] != before[0]:
+    if not now[0].same(before[0]):
         return "the enhancement phases differ"
     if now[1] is None or before[1] is None:
         return "the tube voltage is not known for both"
@@ -223,17 +223,39 @@ def incomparable(look: Look, subject: str) -> str:
     return "" if kinds == {Provenance.SEGMENTATION} else "not both are means of the whole segmented lesion"
 
 
-def _scan(report: Report, lesion: Subject) -> tuple[str, Decimal | None]:
-    """Return phase and tube voltage of the series that a lesion was measured on; of several, only what they have in common."""
+def other_scan(look: Look, subject: str) -> str:
+    """Return in words how the scan of a lesion's attenuation differs from that of the earlier one; empty where it is not known to.
+
+    A proposed phase counts: this warns, it decides nothing.
+    """
+    here, then = look.report.subject(subject), last_seen(look, subject)
+    if here is None or then is None or not (means(look.answers("ct.hu", subject)) and means(then.answers("ct.hu"))):
+        return ""
+    now, before = _scan(look.report, here, sure=False), _scan(then.report, then.subject, sure=False)
+    found = []
+    if now[0] is not None and before[0] is not None and not now[0].same(before[0]):
+        found.append(f"{before[0].meaning} then, {now[0].meaning} now")
+    if now[1] is not None and before[1] is not None and abs(now[1] - before[1]) > _SAME_KV:
+        found.append(f"{before[1]:f} kV then, {now[1]:f} kV now")
+    date = then.point.study_date
+    when = f"{date[:4]}-{date[4:6]}-{date[6:]}" if date else "the earlier examination"
+    return f"{when}: {'; '.join(found)}" if found else ""
+
+
+def _scan(report: Report, lesion: Subject, *, sure: bool) -> tuple[Code | None, Decimal | None]:
+    """Return phase and tube voltage of the series that a lesion was measured on; of several, only what they have in common.
+
+    ``sure``: a phase that is only proposed is not known.
+    """
     uids = {e.series_instance_uid for a in report.answers if a.subject == lesion.key for e in a.evidence}
     series = [s for s in report.subjects_of(Scope.SERIES) if s.tracking_uid in uids]
     phases = {
-        v.value
+        v
         for s in series
         for a in report.answers_of("tech.phase", s.key)
-        if a.status is not Status.PROPOSED and evaluated(a)
+        if not (sure and a.status is Status.PROPOSED) and evaluated(a)
         for v in a.values
         if isinstance(v, Code)
     }
     volts = {_number(report.answers_of("tech.kvp", s.key)) for s in series}
-    return phases.pop() if len(phases) == 1 else "", volts.pop() if len(volts) == 1 else None
+    return phases.pop() if len(phases) == 1 else None, volts.pop() if len(volts) == 1 else None
