@@ -37,7 +37,8 @@ class _Tissue:
         return self._random.normal(40, 15, self._shape)
 
 
-def _write(folder: Path, slices: int) -> None:
+def write_study(folder: Path, slices: int) -> None:
+    """Write a CT of so many slices, and a segmentation of six tumours on it."""
     depths = tuple(300 / slices * i for i in range(slices))
     grid = Grid(origin=(-180, -180, 0), spacing=(0.7, 0.7), rows=512, columns=512, depths=depths)
     parts = [
@@ -59,7 +60,7 @@ def table() -> str:
     for slices in (3, 300):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            _write(folder, slices)
+            write_study(folder, slices)
             study, open_file = study_of(folder)
             measure_study(study, open_file)
             start = time.process_time()

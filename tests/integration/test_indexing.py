@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import sqlite3
 import threading
 import time
 
@@ -318,6 +319,33 @@ def test_the_report_does_not_depend_on_the_order_of_arrival(tmp_path_factory, or
 
 
 _contents: set[str] = set()
+
+
+def test_a_locked_database_is_waited_for_while_receiving_goes_on(tmp_path):
+    """Another program holds the SQLite file, a backup say: nothing is refused, and nothing is lost."""
+    file = tmp_path / "locked.db"
+    engine = make_engine(f"sqlite:///{file}")
+    schema.upgrade(engine)
+    world = World.make(engine, tmp_path)
+    stop = threading.Event()
+    indexing = threading.Thread(target=Indexer(world.services).run, args=(stop,))
+    with sqlite3.connect(file, isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        indexing.start()
+        world.receive(*images(3))
+        time.sleep(1)
+        assert len(world.services.spool.arrivals()) == 3
+        other.execute("COMMIT")
+    other.close()
+    try:
+        end = time.monotonic() + 30
+        while world.services.spool.arrivals() and time.monotonic() < end:
+            time.sleep(0.05)
+    finally:
+        stop.set()
+        indexing.join()
+    assert world.study().instance_count == 3
+    engine.dispose()
 
 
 class TestCorrections:

@@ -27,6 +27,7 @@ from service.dimse import access, entrance, scp
 from service.dimse.scp import Counts, Receiver
 from service.errors import ConfigurationError
 from service.settings import Local, Node, Settings, Storage, Triage
+from service.store import draft
 from service.store.spool import Spool, key_of, read_meta
 from tests import dicom_bytes as db
 from tests import raw_peer
@@ -460,6 +461,50 @@ def test_no_room_is_out_of_resources_and_echo_goes_on(start: Start) -> None:
         answer = peer.response()
         assert (answer.status, answer.responds_to, answer.field) == (0, 2, 0x8030)
     assert rig.files() == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("size", [128, 300_000])
+def test_a_disk_that_does_not_take_it_is_out_of_resources(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, number: int, size: int
+) -> None:
+    """Full, over quota, read-only, broken: the sender hears to try again, nothing is left, C-ECHO goes on, and so does all when it is mended."""
+
+    def failing(_fd: int, _piece: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with rig.peer() as peer:
+        peer.negotiate([(CT, [EXPLICIT]), (VERIFICATION, [IMPLICIT])])
+        with monkeypatch.context() as patch:
+            patch.setattr(draft, "write_all", failing)
+            answer = peer.store(data_set(pixels=bytes(size)))
+            assert (answer.status, answer.comment) == (0xA700, f"spool: {os.strerror(number)}")
+            echo = command(sop_class=VERIFICATION, field=raw_peer.ECHO_RQ, message_id=2, data_set_type=0x0101)
+            peer.write(pdu(P_DATA, value(echo, context=3, command=True)))
+            assert peer.response().status == 0
+        assert rig.files() == []
+        assert peer.store(data_set(pixels=bytes(size))).status == 0
+    assert rig.data() == data_set(pixels=bytes(size))
+    assert rig.told("spool_write_failed")["reason"] == os.strerror(number)
+
+
+def test_a_spool_that_is_gone_for_a_while_is_not_made_anew_elsewhere(rig: Rig) -> None:
+    """A disk that was detached: what lies below its mount point must not take the objects."""
+    aside = rig.spool.root.with_name("aside")
+    with rig.peer() as peer:
+        peer.negotiate()
+        rig.spool.root.rename(aside)
+        for size in (128, 300_000):
+            assert peer.store(data_set(pixels=bytes(size))).status == 0xA700
+        assert not rig.spool.root.exists()
+        # mounted again empty, as after a mistake in the mount table
+        rig.spool.root.mkdir()
+        assert peer.store(data_set()).status == 0xA700
+        assert list(rig.spool.root.iterdir()) == []
+        rig.spool.root.rmdir()
+        aside.rename(rig.spool.root)
+        assert peer.store(data_set()).status == 0
+    assert rig.data() == data_set()
 
 
 def test_unexpected_error_is_a_processing_failure_and_not_silence(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
