@@ -9,7 +9,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -235,14 +235,6 @@ def test_only_what_has_a_line_has_a_companion(made: Made) -> None:
 OF_THE_IMAGES = {"sts_002": "Value dubious for this VR [PN] = <STS_002> - Retired Person Name form"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def pixelmed_runs(request: pytest.FixtureRequest, made: Made) -> Iterator[dict[Kind, Future[list[str]]]]:
-    """Start PixelMed at once on all that it is asked for, since it takes so long: its tests stand last and collect."""
-    asked = [k for k in FOR_PIXELMED if any(f"pixelmed_finds_no_error[{k}]" in i.name for i in request.session.items)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield {kind: pool.submit(validators.pixelmed, made.path(kind)) for kind in asked}
-
-
 # --- validators -------------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +249,13 @@ def test_dcmtk_reads_it_and_every_container_is_separate(made: Made, kind: Kind) 
     dump = validators.dsrdump(made.path(kind))
     assert "=CONTINUOUS>" not in dump
     assert dump.count("CONTAINER:(") == dump.count("=SEPARATE>") > 2
+
+
+@pytest.mark.timeout(300)
+@every(argvalues=FOR_PIXELMED)
+def test_pixelmed_finds_no_error(made: Made, kind: Kind) -> None:
+    """The errors that are none are a list in `validators`, each with its reason."""
+    assert validators.pixelmed(made.path(kind)) == []
 
 
 # --- what a reader sees -----------------------------------------------------------------------------------------------
@@ -459,7 +458,7 @@ def test_a_companion_of_the_standard_profile_is_a_plain_overlay(made: Made, kind
 # --- of every template, as far as a person has come ---------------------------------------------------------------------
 
 #: every stage and template stands among so many
-SAMPLE = 12
+SAMPLE = 8
 
 
 @pytest.fixture(scope="module")
@@ -538,13 +537,3 @@ def test_a_full_report_of_three_lesions_stays_small(template: str, stage: str) -
         )
         size = len(to_bytes(document(root, study, envelope), study, envelope))
         assert size <= _BYTES + _BYTES_EACH * len(study.instances)
-
-
-# --- last, since it takes longest -------------------------------------------------------------------------------------
-
-
-@pytest.mark.timeout(300)
-@every(argvalues=FOR_PIXELMED)
-def test_pixelmed_finds_no_error(pixelmed_runs: dict[Kind, Future[list[str]]], kind: Kind) -> None:
-    """The errors that are none are a list in `validators`, each with its reason."""
-    assert pixelmed_runs[kind].result() == []
