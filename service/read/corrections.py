@@ -97,6 +97,24 @@ _KEYWORDS = (
     "PerformedProtocolCodeSequence",
     "CommentsOnThePerformedProcedureStep",
 )
+_CHARSET = tag_of("SpecificCharacterSet")
+#: who and what order an object belongs to
+_WHO = frozenset(
+    tag_of(keyword)
+    for keyword in (
+        "SpecificCharacterSet",
+        "StudyDate",
+        "AccessionNumber",
+        "PatientName",
+        "PatientID",
+        "IssuerOfPatientID",
+        "PatientBirthDate",
+        "PatientSex",
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "StudyID",
+    )
+)
 _TAGS = frozenset(tag_of(keyword) for keyword in _KEYWORDS)
 
 
@@ -138,6 +156,23 @@ def beyond_identity(held: Path, again: Path) -> tuple[str, ...]:
         if not _same_rest(first, second):
             found.add("(7FE0,0010)")
         return tuple(sorted(found))
+
+
+def names_another(held: Path, again: Path) -> bool:
+    """Say whether two objects, in whatever encoding, name another patient, order or study; also where one of them cannot be parsed.
+
+    Raises
+    ------
+    OSError
+        One of them cannot be opened or read.
+    """
+    try:
+        (_, first), (_, second) = (open_part10(p, name="the object", tags=_WHO) for p in (held, again))
+    except InputError:
+        return True
+    except StoreUnavailable as error:
+        raise OSError(str(error)) from error
+    return any(first.values_at(tag) != second.values_at(tag) for tag in _WHO - {_CHARSET})
 
 
 def _differing(ours: Item, theirs: Item, *, top: bool, depth: int = 0) -> Iterator[int]:

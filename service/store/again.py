@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from service.read.corrections import beyond_identity
+from service.read.corrections import beyond_identity, names_another
 from service.store.disk import digest_from, flush_folder, same_bytes
 from service.store.draft import Draft
 from service.store.file_meta import read_meta
@@ -74,10 +74,16 @@ class Again:
         """
         key, meta = draft.key, draft.meta
         held = read_meta(final)
-        if held.transfer_syntax_uid != meta.transfer_syntax_uid:
-            return Receipt(outcome=Outcome.OTHER_SYNTAX, key=key)
         reason = "another object with this SOP Instance UID and other content was received first"
-        if held.sop_class_uid == meta.sop_class_uid:
+        if held.transfer_syntax_uid != meta.transfer_syntax_uid:
+            if not (may_correct and names_another(final, Path(draft.path))):
+                return Receipt(outcome=Outcome.OTHER_SYNTAX, key=key)
+            # what a PACS that corrects has to say must not go unheard
+            reason += (
+                ": it names another patient or order, and is no correction, since its pixel data are in another transfer "
+                "syntax and cannot be compared"
+            )
+        elif held.sop_class_uid == meta.sop_class_uid:
             if same_bytes(draft.fd, draft.offset, final, held.dataset_offset):
                 return Receipt(outcome=Outcome.DUPLICATE, key=key)
             if may_correct:

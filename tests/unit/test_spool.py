@@ -237,6 +237,18 @@ def test_who_may_correct_may_not_change_the_image(spool: Spool) -> None:
     assert earlier(spool) == []
 
 
+def test_a_correction_in_another_transfer_syntax_is_for_a_person(spool: Spool) -> None:
+    first = spool.receive(data_set(), meta())
+    same = data_set(syntax=IMPLICIT)
+    assert spool.receive(same, meta(syntax=IMPLICIT), may_correct=True).outcome is Outcome.OTHER_SYNTAX
+    other = data_set(syntax=IMPLICIT, name="OTHER^NAME")
+    assert spool.receive(other, meta(syntax=IMPLICIT)).outcome is Outcome.OTHER_SYNTAX
+    assert spool.receive(other, meta(syntax=IMPLICIT), may_correct=True).outcome is Outcome.CONFLICT
+    (held,) = spool.quarantined()
+    assert "another transfer syntax" in held.reason
+    assert spool.read(first.key).endswith(data_set())
+
+
 def test_an_arrival_that_was_read_takes_no_newer_one_along(spool: Spool) -> None:
     key = spool.receive(data_set(), meta()).key
     number = spool.number(key)
