@@ -127,6 +127,10 @@ class House(Protocol):
         """Begin an object that is allowed to come, from a peer that may correct, or not. Raises nothing."""
         ...
 
+    def answered(self) -> None:
+        """Hear that an object was answered: before the next one there is a moment in which nobody waits."""
+        ...
+
     def ended(self, number: int) -> None:
         """Hear that the association with this number is over."""
         ...

@@ -406,6 +406,7 @@ class FastAcceptor(Acceptor):
                 self.failed += 1
             comment = statuses.error_comment(answer.comment)
             self._send(commands.store_response(request, answer.status, comment, self._context_id))
+            self.house.answered()
         finally:
             self.is_serving = False
         if self.house.is_stopping:

@@ -134,6 +134,10 @@ class Associations:
         """Begin an object."""
         return self._keeper.begin(meta, may_correct=may_correct)
 
+    def answered(self) -> None:
+        """Make ready for the next object."""
+        self._keeper.spool.make_ready()
+
     def ended(self, number: int) -> None:
         """Hear that an association is over."""
         self._open.pop(number, None)

@@ -13,6 +13,7 @@ from typing import Final
 
 from service.store.disk import Piece, write_all
 from service.store.file_meta import FileMeta
+from service.store.spares import Spares
 
 #: so often, in bytes written, somebody asks whether the disk still has room
 ROOM_CHECK_BYTES: Final = 64 << 20
@@ -46,15 +47,18 @@ class Draft:
         Whose object it is; becomes the head of the file.
     has_room:
         Asked now and then; raises ``Refused`` when nothing more is to be written.
+    spares:
+        Files that were made beforehand.
     """
 
-    def __init__(self, folder: str, key: str, meta: FileMeta, has_room: Callable[[], None]) -> None:
+    def __init__(self, folder: str, key: str, meta: FileMeta, has_room: Callable[[], None], spares: Spares) -> None:
         self.key = key
         self.meta = meta
         self.path = f"{folder}/{key}.{_run}{next(_numbers):x}"
         self.fd = -1
         self.size = 0
         self._has_room = has_room
+        self._spares = spares
         self._next_check = ROOM_CHECK_BYTES
         self._held = bytearray(meta.encode())
         self.offset = len(self._held)
@@ -89,8 +93,10 @@ class Draft:
             The disk does not take it.
         """
         if self.fd < 0:
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-            self.fd = os.open(self.path, flags, 0o600)
+            self.fd = self._spares.take(self.path)
+            if self.fd < 0:
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+                self.fd = os.open(self.path, flags, 0o600)
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             write_all(self.fd, self._held)
             self._held = bytearray()

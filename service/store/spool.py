@@ -50,6 +50,7 @@ from service.store.disk import GroupFlush, Piece, digest_from, flush_file_system
 from service.store.draft import Draft
 from service.store.file_meta import FileMeta, StoredMeta, read_meta
 from service.store.quarantine import Quarantine, Quarantined
+from service.store.spares import Spares
 
 __all__ = ["Draft", "FileMeta", "Outcome", "Quarantined", "Receipt", "Spool", "StoredMeta", "key_of", "read_meta"]
 
@@ -97,6 +98,7 @@ class Spool:
         self._quarantine = Quarantine(aside, self._incoming, sync=self._sync)
         self._again = Again(self._quarantine, earlier, sync=self._sync)
         self._flush_new = GroupFlush(self._new)
+        self._spares = Spares(self._incoming_name)
         #: on time.monotonic: until when nobody asks again whether there is room
         self._room_until = 0.0
         #: folders of folders, as earlier versions made them
@@ -188,7 +190,15 @@ class Spool:
             with self.refusing(key):
                 self._check_reserve()
             self._room_until = now + _ROOM_SECONDS
-        return Draft(self._incoming_name, key, meta, self._check_reserve)
+        return Draft(self._incoming_name, key, meta, self._check_reserve, self._spares)
+
+    def make_ready(self) -> None:
+        """Do beforehand what the next object needs; for moments in which nobody waits for us. Raises nothing."""
+        self._spares.make()
+
+    def close(self) -> None:
+        """Give back what `make_ready` holds."""
+        self._spares.close()
 
     def keep(self, draft: Draft, *, at: dt.datetime | None = None, may_correct: bool = False) -> Receipt:
         """Keep what was written; when this returns, it is what ``durability`` promises. The draft is closed.
