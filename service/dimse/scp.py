@@ -136,11 +136,12 @@ class Associations:
 
     def answered(self) -> None:
         """Make ready for the next object."""
-        self._keeper.spool.make_ready()
+        self._keeper.spool.make_ready(len(self._open))
 
     def ended(self, number: int) -> None:
         """Hear that an association is over."""
         self._open.pop(number, None)
+        self._keeper.spool.rest(len(self._open))
         self._left(number)
 
 

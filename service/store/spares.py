@@ -33,9 +33,12 @@ class Spares:
         self._files: deque[int] = deque()
         self._possible = hasattr(os, "O_TMPFILE")
 
-    def make(self) -> None:
-        """Make one more, where that is possible and there is need; what goes wrong is told to whoever makes the file at need."""
-        if not self._possible or len(self._files) >= _MOST:
+    def make(self, most: int) -> None:
+        """Make one more, where that is possible and there are fewer than ``most``.
+
+        What goes wrong is told to whoever makes the file at need.
+        """
+        if not self._possible or len(self._files) >= min(most, _MOST):
             return
         try:
             self._files.append(os.open(self._folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
@@ -57,8 +60,8 @@ class Spares:
             return -1
         return fd
 
-    def close(self) -> None:
-        """Give them all back."""
+    def keep(self, most: int) -> None:
+        """Give back what there is above ``most``."""
         with suppress(IndexError):
-            while True:
+            while len(self._files) > most:
                 os.close(self._files.pop())

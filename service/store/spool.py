@@ -192,13 +192,13 @@ class Spool:
             self._room_until = now + _ROOM_SECONDS
         return Draft(self._incoming_name, key, meta, self._check_reserve, self._spares)
 
-    def make_ready(self) -> None:
-        """Do beforehand what the next object needs; for moments in which nobody waits for us. Raises nothing."""
-        self._spares.make()
+    def make_ready(self, senders: int) -> None:
+        """Do beforehand what the next object of one of so many senders needs; for moments in which nobody waits. Raises nothing."""
+        self._spares.make(senders)
 
-    def close(self) -> None:
-        """Give back what `make_ready` holds."""
-        self._spares.close()
+    def rest(self, senders: int) -> None:
+        """Give back what `make_ready` holds beyond what so many senders need."""
+        self._spares.keep(senders)
 
     def keep(self, draft: Draft, *, at: dt.datetime | None = None, may_correct: bool = False) -> Receipt:
         """Keep what was written; when this returns, it is what ``durability`` promises. The draft is closed.

@@ -488,6 +488,17 @@ def test_a_disk_that_does_not_take_it_is_out_of_resources(
     assert rig.told("spool_write_failed")["reason"] == os.strerror(number)
 
 
+def test_descriptors_are_back_when_the_senders_have_gone(rig: Rig) -> None:
+    """Files that are made beforehand are as many as there are senders, and go with them."""
+    before = _descriptors()
+    for n in range(12):
+        with rig.peer() as peer:
+            peer.negotiate()
+            assert peer.store(data_set(instance=f"{INSTANCE}.{n}"), sop_instance=f"{INSTANCE}.{n}").status == 0
+            assert peer.store(data_set(pixels=b"")[:-8]).status != 0
+    assert until(lambda: _descriptors() <= before)
+
+
 def test_a_spool_that_is_gone_for_a_while_is_not_made_anew_elsewhere(rig: Rig) -> None:
     """A disk that was detached: what lies below its mount point must not take the objects."""
     aside = rig.spool.root.with_name("aside")

@@ -21,7 +21,7 @@ from tests.unit.test_spool import meta
 def spares(tmp_path: Path) -> Iterator[Spares]:
     made = Spares(str(tmp_path))
     yield made
-    made.close()
+    made.keep(0)
 
 
 def open_files() -> int:
@@ -29,7 +29,7 @@ def open_files() -> int:
 
 
 def test_a_spare_gets_a_name_when_it_is_used(spares: Spares, tmp_path: Path) -> None:
-    spares.make()
+    spares.make(8)
     assert list(tmp_path.iterdir()) == []
     path = tmp_path / "named"
     fd = spares.take(str(path))
@@ -44,16 +44,21 @@ def test_a_spare_gets_a_name_when_it_is_used(spares: Spares, tmp_path: Path) -> 
 def test_no_more_are_kept_than_are_of_use_and_all_are_given_back(spares: Spares) -> None:
     before = open_files()
     for _ in range(40):
-        spares.make()
+        spares.make(3)
+    assert open_files() - before == 3
+    for _ in range(40):
+        spares.make(100)
     assert open_files() - before == module._MOST
-    spares.close()
+    spares.keep(2)
+    assert open_files() - before == 2
+    spares.keep(0)
     assert open_files() == before
 
 
 def test_a_name_that_is_taken_is_never_written_over(spares: Spares, tmp_path: Path) -> None:
     (tmp_path / "taken").write_bytes(b"mine")
     before = open_files()
-    spares.make()
+    spares.make(8)
     assert spares.take(str(tmp_path / "taken")) == -1
     assert (tmp_path / "taken").read_bytes() == b"mine"
     assert open_files() == before
@@ -74,7 +79,7 @@ def test_a_file_system_without_them_is_asked_once(
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", failing)
         for _ in range(3):
-            spares.make()
+            spares.make(8)
     assert len(calls) == asked
     assert spares.take("unused") == -1
 
@@ -83,7 +88,7 @@ def test_a_system_without_them_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.delattr(os, "O_TMPFILE")
     spool = Spool(tmp_path / "spool")
     spool.prepare()
-    spool.make_ready()
+    spool.make_ready(1)
     assert spool.receive(data_set(), meta()).outcome is Outcome.STORED
 
 
@@ -95,20 +100,20 @@ def test_the_spool_keeps_the_same_with_and_without(tmp_path: Path, size: int) ->
         spool = Spool(tmp_path / str(ready))
         spool.prepare()
         if ready:
-            spool.make_ready()
+            spool.make_ready(1)
         assert spool.receive(data, meta()).outcome is Outcome.STORED
         path = spool.path(key_of(INSTANCE))
         assert read_meta(path).sop_instance_uid == INSTANCE
         files.append((path.read_bytes(), path.stat().st_mode, path.stat().st_nlink))
         assert list((spool.root / "incoming").iterdir()) == []
-        spool.close()
+        spool.rest(0)
     assert files[0] == files[1]
 
 
 def test_a_spool_on_another_disk_than_before_takes_nothing_of_the_old_one(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
     spool.prepare()
-    spool.make_ready()
+    spool.make_ready(1)
     spool.root.rename(tmp_path / "aside")
     other = Spool(tmp_path / "spool")
     other.prepare()
@@ -123,7 +128,7 @@ def test_many_threads_share_them(spares: Spares, tmp_path: Path) -> None:
 
     def work(n: int) -> None:
         for i in range(50):
-            spares.make()
+            spares.make(8)
             taken.append(spares.take(str(tmp_path / f"{n}-{i}")))
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
