@@ -12,16 +12,13 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Final, Never
+from typing import Never
 
 from service import logs
 from service.errors import ConfigurationError, TemplateError
 from service.work.handover import FAILED, MISCONFIGURED, OK, ORPHANED, Order, Ready
 
 _log = logging.getLogger("lms_sr.process")
-
-#: added to the role ``work``: on two cores, of which sender and receiver use both, docs/performance.md has what it is worth
-WORK_NICENESS: Final = 10
 
 Announce = Callable[[Ready], None]
 
@@ -62,8 +59,6 @@ def _run(order: Order, announce: Announce, stop: threading.Event) -> int:
 
             associate(order, announce, stop)
         elif order.task == "work":
-            # what measures and composes waits for who receives: a PACS does not
-            os.nice(WORK_NICENESS)
             from service.work.working import work  # noqa: PLC0415 - as above
 
             work(order, announce, stop)

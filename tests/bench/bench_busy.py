@@ -1,4 +1,7 @@
-"""Receiving while a large segmentation is measured on the same machine: with the niceness of the role ``work``, and without."""
+"""Receiving while a large segmentation is measured on the same machine.
+
+A lower priority for the role ``work`` was tried here (niceness 10): it made no difference.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from service.work.child import WORK_NICENESS
 from tests.bench.bench_measure import write_study
 from tests.bench.receivers import OURS_COMMIT, Receiver
 from tests.bench.senders import Files, send
@@ -22,14 +24,13 @@ TITLE = (
 )
 
 _COUNT, _SIZE, _ROUNDS = 300, 512 * 1024, 5
-#: what a process does that is to compete with the receiver: arguments are niceness and folder; it says when it has begun
+#: what a process does that is to compete with the receiver: its argument is the folder; it says when it has begun
 _MEASURE = """
-import os, sys
+import sys
 from pathlib import Path
-os.nice(int(sys.argv[1]))
 from service.measure.segments import measure_study
 from tests.phantoms import study_of
-folder = Path(sys.argv[2])
+folder = Path(sys.argv[1])
 study = study_of(folder)
 while True:
     print("begins", flush=True)
@@ -38,12 +39,9 @@ while True:
 
 
 @contextmanager
-def _measuring(folder: Path, niceness: int | None) -> Iterator[None]:
-    """Measure all the while, in a process of its own; None: do not."""
-    if niceness is None:
-        yield
-        return
-    command = [sys.executable, "-c", _MEASURE, str(niceness), str(folder)]
+def _measuring(folder: Path) -> Iterator[None]:
+    """Measure all the while, in a process of its own."""
+    command = [sys.executable, "-c", _MEASURE, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
         try:
             assert process.stdout is not None
@@ -56,11 +54,7 @@ def _measuring(folder: Path, niceness: int | None) -> Iterator[None]:
 
 def table() -> str:
     """Measure and return a Markdown table."""
-    cases = {
-        "nothing else": None,
-        f"measuring, niceness {WORK_NICENESS} (as `work` has it)": WORK_NICENESS,
-        "measuring, niceness 0": 0,
-    }
+    cases = {"nothing else": False, "measuring": True}
     found: dict[str, list[float]] = {name: [] for name in cases}
     with tempfile.TemporaryDirectory(prefix="lms-sr-bench-") as name:
         study = Path(name) / "study"
@@ -70,9 +64,9 @@ def table() -> str:
         with Receiver(OURS_COMMIT, Path(name) / "receiver") as receiver:
             receiver.wait()
             for number in range(_ROUNDS):
-                for position, (case, niceness) in enumerate(cases.items()):
+                for position, (case, is_busy) in enumerate(cases.items()):
                     files.renew(401 + number * len(cases) + position)
-                    with _measuring(study, niceness):
+                    with _measuring(study) if is_busy else nullcontext():
                         found[case].append(send(receiver.port, files.paths, nodelay=True))
     first = statistics.median(found["nothing else"])
     lines = ["| beside it | seconds (median of 5) | of the rate alone |", "|---|---|---|"]
