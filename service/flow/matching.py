@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from service.flow.derivations.timeline import day
 from service.model.measurement import SegmentMeasurements
 from service.model.prior import Match, Place, PriorReport
 from service.model.report import Quantity, Report, Scope, Subject, Uid
@@ -207,7 +208,7 @@ def questions(report: Report, prior: PriorReport | None) -> tuple[str, ...]:
     here = {s.tracking_uid for s in lesions}.union(*named.values())
     date, before = newest
     asked += [
-        f"{s.tracking_id or s.key} of {_day(date)} has no measurement in this examination: whether it is gone, was not measured, or "
+        f"{s.tracking_id or s.key} of {day(date)} has no measurement in this examination: whether it is gone, was not measured, or "
         "stands here under another UID, is for the radiologist to say"
         for s in before.subjects_of(Scope.LESION)
         if s.tracking_uid and s.tracking_uid not in here and _measured(before, s)
@@ -229,7 +230,3 @@ def _measured(report: Report, lesion: Subject) -> bool:
         if evaluated(a)
         for v in a.values
     )
-
-
-def _day(date: str) -> str:
-    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == len("YYYYMMDD") else "an unknown date"

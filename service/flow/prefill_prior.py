@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from service.flow.context import Context, proposal
-from service.flow.derivations.timeline import is_baseline
+from service.flow.derivations.timeline import day, is_baseline
 from service.model.prior import PriorReport
 from service.model.report import Answer, Provenance, Quantity, Scope, Status, Uid
 from sr_templates import Item
@@ -30,7 +30,7 @@ def prior_answer(context: Context, item: Item) -> tuple[Answer, ...]:
             subject=context.subject.key if context.subject else "",
             status=Status.PROPOSED,
             provenance=Provenance.PRIOR,
-            basis=f"report of {_day(prior.study_date)}",
+            basis=f"report of {day(prior.study_date)}",
             evidence=(),
             reason="",
             observer="",
@@ -62,8 +62,8 @@ def prior_nadir(context: Context, item: Item) -> tuple[Answer, ...]:
             break
     if least is None:
         return ()
-    when = f", first in that of {_day(date)}" if date != reports[0].study_date else ""
-    basis = f"smallest sum up to the report of {_day(reports[0].study_date)}{when}"
+    when = f", first in that of {day(date)}" if date != reports[0].study_date else ""
+    basis = f"smallest sum up to the report of {day(reports[0].study_date)}{when}"
     return proposal(context, item, Provenance.PRIOR, least, basis=basis)
 
 
@@ -74,7 +74,7 @@ def prior_match(context: Context, item: Item) -> tuple[Answer, ...]:
     found = next((m for m in context.matches if m.subject == context.subject.key), None)
     if found is None:
         return ()
-    basis = f"{found.label} of {_day(found.date)}: {found.reason}"
+    basis = f"{found.label} of {day(found.date)}: {found.reason}"
     return proposal(context, item, Provenance.PRIOR, Uid(found.tracking_uid), basis=basis)
 
 
@@ -101,7 +101,3 @@ def _subject(context: Context, prior: PriorReport, item: Item) -> str | None:
         return None
     same = (s for s in prior.report.subjects_of(item.scope) if s.tracking_uid == context.subject.tracking_uid)
     return next((s.key for s in same), None)
-
-
-def _day(date: str) -> str:
-    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == len("YYYYMMDD") else "an unknown date"

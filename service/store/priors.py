@@ -7,7 +7,7 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from service.model.prior import PriorReport
@@ -162,10 +162,16 @@ def kept(session: Session, study_instance_uid: str) -> tuple[Kept, ...]:
     )
 
 
-def forget(session: Session, prior_study_uid: str) -> None:
-    """Forget what was read of a study as an earlier examination of others: it is read again, and may be somebody else's by now."""
-    rows = update(PriorStudyRow).where(PriorStudyRow.prior_study_uid == prior_study_uid)
-    session.execute(rows.values(instances=0, content=""))
+def forget(session: Session, study_instance_uid: str) -> None:
+    """Forget what rests on whose study it was: its patient may be another one by now.
+
+    What was read of it as an earlier examination of others is read again, and held against their patient; its own earlier examinations,
+    which may be somebody else's, are asked for anew.
+    """
+    of_others = update(PriorStudyRow).where(PriorStudyRow.prior_study_uid == study_instance_uid)
+    session.execute(of_others.values(instances=0, content=""))
+    session.execute(delete(PriorStudyRow).where(PriorStudyRow.study_instance_uid == study_instance_uid))
+    ask_again(session, study_instance_uid)
 
 
 def keep(

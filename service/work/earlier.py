@@ -113,7 +113,7 @@ def _read(
         ours = outbox.sent_uids(session, prior_uid)
     there = making.without(normalise(instances, default_issuer=services.settings.site.issuer), ours)
     _must_be_same(study, there)
-    measured = measure_study(there, lambda instance: services.spool.root / instance.path)
+    measured = measure_study(there, lambda instance: services.spool.root / instance.path, services.settings.measuring)
     point = PriorReport(
         study_instance_uid=prior_uid,
         study_date=there.date,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from dataclasses import replace
 from functools import partial
@@ -211,7 +212,8 @@ def _commit(
         if not _same(outbox.for_study(session, uid, lock=True), rows):
             return ""
         if revision.action in _MADE:
-            tell_triage(services, session, uid, decision)
+            # the story of a version has one time: later than what follows, it would read backwards
+            tell_triage(services, session, uid, decision, now)
         counted = completeness(produced.report, produced.template, services.settings.clinical)
         # a person's step asks no facts: where they differed from what still stands, they do
         kept = () if revision.action in _MADE else _still_different(session, known, produced, revision)
@@ -341,14 +343,16 @@ def unmoved(session: Session, known: Known) -> bool:
     return True
 
 
-def tell_triage(services: Services, session: Session, uid: str, decision: triage.Decision) -> None:
-    """Record the decision with the rule and the values that made it."""
+def tell_triage(
+    services: Services, session: Session, uid: str, decision: triage.Decision, at: dt.datetime | None = None
+) -> None:
+    """Record the decision with the rule and the values that made it; ``at``: when, by default now."""
     values = "; ".join(f"{field}: {value}" for field, value in decision.values)
     events.append(
         session,
         uid,
         StudyEvent.TRIAGED,
-        services.now(),
+        at or services.now(),
         outcome="report" if decision.report else "ignored",
         rule=decision.rule,
         reason=decision.reason,

@@ -13,13 +13,14 @@ from pydicom.dataset import Dataset
 from service.demo import phantom as demo
 from service.demo.phantom import Phantom
 from service.flow.given import parse_text
+from service.measure.segments import measure_study
 from service.model.events import StudyEvent, StudyState
-from service.model.report import Quantity, Status, Uid
+from service.model.report import Provenance, Quantity, Status, Uid
 from service.model.signing import Person
-from service.settings import Outgoing, Priors
+from service.settings import Measuring, Outgoing, Priors
 from service.store import inbox, priors, registry
 from service.store.priors import AskState
-from service.work import completing, fetching, revising
+from service.work import completing, earlier, fetching, revising
 from tests.integration.world import World, as_data_set, as_file, node
 
 TODAY = Phantom(seed="today", pixel=4.0, matrix=90, slices=38, slice_spacing=5.0, phases=("portal venous",), noise=0)
@@ -118,6 +119,40 @@ def test_a_segmentation_of_an_earlier_study_is_compared_with(make_world, today, 
     told = world.told(TODAY.study_instance_uid)
     assert "earlier examinations at PACS: 1 with something to compare, 1 objects of them asked for" in told
     assert ask(world).state is AskState.DONE
+
+
+def of_another(objects: list[bytes], patient: str) -> list[bytes]:
+    """Return objects with their header corrected to another patient."""
+    changed = []
+    for raw in objects:
+        ds = dcmread(io.BytesIO(raw))
+        ds.PatientID = patient
+        changed.append(as_data_set(as_file(ds)))
+    return changed
+
+
+@ONLY_SQLITE
+def test_a_study_that_goes_to_another_patient_leaves_the_comparison_behind(make_world, today, before) -> None:
+    """What was fetched for the patient that it was taken for is somebody else's past."""
+    world = asking(make_world)
+    put(world, tracked(before, TODAY.tracking_uid))
+    draft(world, today)
+    assert report(world).answers_of("fu.change", "LMS-T1")
+    with world.services.reading() as session:
+        assert priors.studies(session, TODAY.study_instance_uid)
+    asked = world.peers.questions.count("studies")
+    world.clock.advance(60)
+    world.arrive(*of_another(today, "LMS-0002"), corrects=True)
+    settle(world, 120)
+    assert world.versions(TODAY.study_instance_uid) == [1, 2]
+    compared = [a for a in report(world).answers if a.item.startswith("fu.") or a.provenance is Provenance.PRIOR]
+    assert [a.item for a in compared] == []
+    assert "2025-12-01" not in str(report(world))
+    assert "20251201" not in str(report(world))
+    # the patient that it is of now is asked about
+    assert world.peers.questions.count("studies") > asked
+    with world.services.reading() as session:
+        assert priors.studies(session, TODAY.study_instance_uid) == ()
 
 
 @ONLY_SQLITE
@@ -255,3 +290,20 @@ def test_where_asking_stands_is_kept(world: World) -> None:
         assert inbox.arrived(session, ["1.3"]) == frozenset()
         found = priors.ask_of(session, "1.2")
     assert found == priors.Ask(state=AskState.DONE, attempt=2, failures=0, by_hand=True)
+
+
+@ONLY_SQLITE
+def test_an_earlier_examination_is_measured_by_the_sites_own_names(make_world, today, before, monkeypatch) -> None:
+    """A hospital's name for a tumour says the same in last year's segmentation."""
+    given = []
+
+    def measure(study, open_file, measuring=None, **how):
+        given.append(measuring)
+        return measure_study(study, open_file, measuring, **how)
+
+    monkeypatch.setattr(earlier, "measure_study", measure)
+    world = asking(make_world, measuring=Measuring(low_attenuation_hu=31))
+    put(world, tracked(before, TODAY.tracking_uid))
+    draft(world, today)
+    assert given
+    assert all(m == world.services.settings.measuring for m in given)

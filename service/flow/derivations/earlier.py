@@ -15,6 +15,7 @@ from service.flow.derivations.sizes import means, volume_method
 from service.flow.derivations.timeline import (
     Then,
     baseline_point,
+    day,
     days_since,
     is_baseline,
     last_seen,
@@ -237,9 +238,7 @@ def other_scan(look: Look, subject: str) -> str:
         found.append(f"{before[0].meaning} then, {now[0].meaning} now")
     if now[1] is not None and before[1] is not None and abs(now[1] - before[1]) > _SAME_KV:
         found.append(f"{before[1]:f} kV then, {now[1]:f} kV now")
-    date = then.point.study_date
-    when = f"{date[:4]}-{date[4:6]}-{date[6:]}" if date else "the earlier examination"
-    return f"{when}: {'; '.join(found)}" if found else ""
+    return f"{day(then.point.study_date)}: {'; '.join(found)}" if found else ""
 
 
 def _scan(report: Report, lesion: Subject, *, sure: bool) -> tuple[Code | None, Decimal | None]:

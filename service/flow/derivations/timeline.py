@@ -45,20 +45,16 @@ def points_of(look: Look) -> tuple[PriorReport, ...]:
 
 def last_seen(look: Look, subject: str) -> Then | None:
     """Return a lesion at the newest earlier time point that shows it."""
-    return next(iter(_seen(look, subject)), None)
-
-
-def seen(look: Look, subject: str) -> tuple[Then, ...]:
-    """Return a lesion at every earlier time point that shows it, the newest first."""
-    return _seen(look, subject)
+    return next(iter(seen(look, subject)), None)
 
 
 def seen_at(look: Look, subject: str, point: PriorReport) -> Then | None:
     """Return a lesion at one earlier time point; None where that does not show it."""
-    return next((t for t in _seen(look, subject) if t.point == point), None)
+    return next((t for t in seen(look, subject) if t.point == point), None)
 
 
-def _seen(look: Look, subject: str) -> tuple[Then, ...]:
+def seen(look: Look, subject: str) -> tuple[Then, ...]:
+    """Return a lesion at every earlier time point that shows it, the newest first."""
     here = look.report.subject(subject)
     if here is None or not here.tracking_uid:
         return ()
