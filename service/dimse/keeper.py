@@ -140,7 +140,7 @@ class Coming:
             ids = {**self._ids(), "key": receipt.key, "quarantined": place}
             keeper.log.error("instance_conflict", extra={"ids": ids})
         elif receipt.outcome is Outcome.CORRECTED:
-            keeper.log.warning("instance_corrected", extra={"ids": {**self._ids(), "key": receipt.key}})
+            keeper.log.info("instance_corrected", extra={"ids": {**self._ids(), "key": receipt.key}})
         elif keeper.log.isEnabledFor(logging.DEBUG):
             keeper.log.debug("instance_received", extra={"ids": {**self._ids(), "outcome": receipt.outcome.value}})
 

@@ -64,6 +64,18 @@ class Quarantine:
             flush_folder(self._folder)
         return aside, first_time
 
+    def settled(self, key: str, digest: str) -> None:
+        """Take away what was put aside with this content: it has its place by now.
+
+        Raises
+        ------
+        OSError
+            The disk does not take it.
+        """
+        aside = self._folder / f"{key}-{digest[:16]}.dcm"
+        aside.unlink(missing_ok=True)
+        aside.with_suffix(".json").unlink(missing_ok=True)
+
     def list(self) -> list[Quarantined]:
         """Return what was put aside, oldest first."""
         found = []

@@ -225,7 +225,9 @@ def test_who_may_not_correct_changes_nothing(spool: Spool) -> None:
     # a device that sends again what it has brings nothing new
     assert spool.receive(data_set(), meta()).outcome is Outcome.DUPLICATE
     assert spool.read(first.key).endswith(corrected())
-    assert len(spool.quarantined()) == 1
+    # what had been put aside has its place now
+    assert spool.quarantined() == []
+    assert list((spool.root / "quarantine").iterdir()) == []
 
 
 def test_who_may_correct_may_not_change_the_image(spool: Spool) -> None:
