@@ -6,6 +6,7 @@ It carries what a crash must not lose and what the data set does not say: from w
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import os
 import struct
 from dataclasses import dataclass, fields
@@ -21,6 +22,8 @@ _GROUP_LENGTH_END = len(PREAMBLE) + 12
 _LONGEST = 1 << 20
 
 _GROUP = 0x0002
+#: head of File Meta Information Group Length (0002,0000)
+_GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
 _LONG = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV"})
 
 
@@ -45,21 +48,12 @@ class FileMeta:
         The Source Application Entity (0002,0016) is the one that sent us the object, as is the Sending one (0002,0017):
         readers look at either.
         """
-        body = b"".join(
-            (
-                _element(0x0001, b"OB", b"\x00\x01"),
-                _element(0x0002, b"UI", self.sop_class_uid),
-                _element(0x0003, b"UI", self.sop_instance_uid),
-                _element(0x0010, b"UI", self.transfer_syntax_uid),
-                _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
-                _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
-                _element(0x0016, b"AE", self.calling_ae_title),
-                _element(0x0017, b"AE", self.calling_ae_title),
-                _element(0x0018, b"AE", self.called_ae_title),
-                _element(0x0026, b"UR", self.address),
-            )
+        before, after = _alike(
+            self.sop_class_uid, self.transfer_syntax_uid, self.calling_ae_title, self.called_ae_title, self.address
         )
-        return PREAMBLE + _element(0x0000, b"UL", struct.pack("<L", len(body))) + body
+        own = _element(0x0003, b"UI", self.sop_instance_uid)
+        length = struct.pack("<L", len(before) + len(own) + len(after))
+        return b"".join((PREAMBLE, _GROUP_LENGTH, length, before, own, after))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +103,7 @@ def dataset_offset(head: bytes, name: str) -> int:
         No Part 10 file, or one without File Meta Information Group Length (0002,0000), which PS3.10 requires.
     """
     is_part10 = head[: len(PREAMBLE)].endswith(b"DICM")
-    if not is_part10 or head[132:140] != b"\x02\x00\x00\x00UL\x04\x00" or len(head) < _GROUP_LENGTH_END:
+    if not is_part10 or head[132:140] != _GROUP_LENGTH or len(head) < _GROUP_LENGTH_END:
         msg = f"{name} is no DICOM file: File Meta Information (PS3.10 7.1) is missing"
         raise InputError(msg)
     (length,) = struct.unpack_from("<L", head, _GROUP_LENGTH_END - 4)
@@ -117,6 +111,24 @@ def dataset_offset(head: bytes, name: str) -> int:
         msg = f"{name} is no DICOM file: its File Meta Information claims {length} bytes"
         raise InputError(msg)
     return _GROUP_LENGTH_END + int(length)
+
+
+@functools.lru_cache(maxsize=256)
+def _alike(
+    sop_class_uid: str, transfer_syntax_uid: str, calling_ae_title: str, called_ae_title: str, address: str
+) -> tuple[bytes, bytes]:
+    """Return what stands before and after the SOP Instance UID: in one series it is the same for each object."""
+    before = (_element(0x0001, b"OB", b"\x00\x01"), _element(0x0002, b"UI", sop_class_uid))
+    after = (
+        _element(0x0010, b"UI", transfer_syntax_uid),
+        _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+        _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+        _element(0x0016, b"AE", calling_ae_title),
+        _element(0x0017, b"AE", calling_ae_title),
+        _element(0x0018, b"AE", called_ae_title),
+        _element(0x0026, b"UR", address),
+    )
+    return b"".join(before), b"".join(after)
 
 
 def _element(element: int, vr: bytes, value: str | bytes) -> bytes:

@@ -8,6 +8,7 @@ left behind, whatever ends the process.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections import deque
 from contextlib import suppress
@@ -41,12 +42,20 @@ class Spares:
         if not self._possible or len(self._files) >= min(most, _MOST):
             return
         try:
-            self._files.append(os.open(self._folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            fd = os.open(self._folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             self._possible = error.errno not in _UNKNOWN
+            return
+        try:
+            # as `Draft` needs it, once it has a name
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            return
+        self._files.append(fd)
 
     def take(self, path: str) -> int:
-        """Give one the name ``path``, which nothing has; return its descriptor, or -1 where there is none, or it cannot be named so."""
+        """Give one the name ``path``, which nothing has; return its descriptor, locked, or -1 where there is none, or it cannot be named so."""
         try:
             fd = self._files.pop()
         except IndexError:

@@ -66,9 +66,15 @@ _ROOM_SECONDS = 0.2
 _FOLDERS = ("incoming", "new", "instances", "quarantine", "earlier")
 
 
+#: copied for each key: to look the algorithm up by its name takes as long as the hash itself
+_NO_BYTES_YET = hashlib.sha256()
+
+
 def key_of(sop_instance_uid: str) -> str:
     """Return the key under which the instance lies: 64 hexadecimal digits."""
-    return hashlib.sha256(sop_instance_uid.encode()).hexdigest()
+    digest = _NO_BYTES_YET.copy()
+    digest.update(sop_instance_uid.encode())
+    return digest.hexdigest()
 
 
 class Spool:
@@ -346,7 +352,8 @@ class Spool:
             if at is not None:
                 ns = int(at.timestamp() * 1_000_000) * 1000
                 os.utime(draft.fd, ns=(ns, ns))
-            if not os.path.exists(final):  # noqa: PTH110 - as above
+            # whether it is there is asked beforehand only to save a flush: the link says so, too
+            if not self._sync or not os.path.exists(final):  # noqa: PTH110 - as above
                 if self._sync:
                     os.fsync(draft.fd)
                 if self._link(draft.path, final):
