@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from service.flow.derivations import course, earlier, response, sizes, staging, structures
+from service.flow.derivations import best, course, earlier, response, sizes, staging, structures
 from service.flow.derivations.asked import Asked, Derivation, Derived, Look
 from service.flow.derivations.features import dd_feature
 from service.flow.derivations.impression import impression
@@ -43,6 +43,7 @@ DERIVATIONS: Mapping[str, Derivation] = MappingProxyType(
         "abs_nadir": response.abs_nadir,
         "current_response": response.current_response,
         "overall_response": response.overall_response,
+        "best_response": best.best_response,
         "choi_hu_pct": response.choi_hu_pct,
         "choi_response": response.propose_choi,
         "doubling_time": earlier.doubling_time,

@@ -15,6 +15,7 @@ from service.flow import technique
 from service.flow.context import Context, Source, proposal, quantity
 from service.flow.prefill_prior import prior_answer, prior_match, prior_nadir
 from service.flow.prefill_relations import RELATION_SOURCES
+from service.flow.prefill_series import SERIES_SOURCES
 from service.flow.prefill_technique import TECHNIQUE_SOURCES
 from service.model.measurement import Measurement, Reference, RegionKind, SegmentMeasurements
 from service.model.prior import PriorReport
@@ -323,6 +324,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         "prior_match": prior_match,
         "prior_nadir": prior_nadir,
         **RELATION_SOURCES,
+        **SERIES_SOURCES,
         **TECHNIQUE_SOURCES,
     }
 )

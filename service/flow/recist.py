@@ -15,6 +15,8 @@ MIN_LONG_AXIS_MM = Decimal(10)
 MIN_NODE_MM = Decimal(15)
 #: a node below is none of a disease any more
 NORMAL_NODE_MM = Decimal(10)
+#: what a target counts that is there and too small to measure
+TOO_SMALL_MM = Decimal(5)
 #: slices thicker than this double the least measurable size
 THIN_SLICE_MM = Decimal(5)
 
@@ -36,7 +38,10 @@ class Response(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A target lesion now: its long axis, or its short axis where it is a node, in mm; 0 where it is gone."""
+    """A target lesion now: its long axis, or its short axis where it is a node, in mm.
+
+    0 where it is gone, `TOO_SMALL_MM` where it is there and nobody can give a size.
+    """
 
     diameter_mm: Decimal
     node: bool = False

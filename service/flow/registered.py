@@ -10,7 +10,15 @@ from service.flow.prefill import SOURCES
 from service.flow.rules import CHECKS
 from sr_templates.language.linter import Registered
 
-_TARGETS = {"fu.baseline_cat", "sz.long_axis", "sz.short_axis", "tid.finding", "tid.finding_site", "fu.method"}
+_TARGETS = {
+    "fu.baseline_cat",
+    "sz.long_axis",
+    "sz.short_axis",
+    "tid.finding",
+    "tid.finding_site",
+    "fu.method",
+    "fu.too_small",
+}
 _SUMS = {"fu.sum_baseline", "fu.sum_nadir"}
 _VOLUMES = {"sz.volume", "fu.interval", "tid.method"}
 
@@ -37,6 +45,7 @@ _READS: Mapping[str, set[str]] = {
     "abs_nadir": {"fu.sum", *_SUMS},
     "current_response": {*_TARGETS, *_SUMS},
     "overall_response": {*_TARGETS, *_SUMS, "fu.current", "fu.new_lesion"},
+    "best_response": {"fu.overall"},
     "choi_hu_pct": {*_TARGETS, "ct.hu", "tech.phase"},
     "choi_response": {
         *_TARGETS, *_SUMS, "fu.choi_hu_pct", "fu.current", "fu.new_lesion", "fu.new_nodule", "ct.hu", "tech.phase",

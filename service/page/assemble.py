@@ -45,7 +45,7 @@ _MOST_COLUMNS = 6
 #: identity rows: the heading of their table says them
 _IDENTITY = frozenset({"tid.tracking_id", "tid.tracking_uid"})
 #: texts of these were put together by the software
-_WRITTEN = frozenset({Provenance.RULE, Provenance.PRIOR})
+_WRITTEN = frozenset({Provenance.RULE, Provenance.PRIOR, Provenance.SEGMENTATION})
 _SEXES = {"M": Phrase.MALE, "F": Phrase.FEMALE, "O": Phrase.OTHER}
 
 

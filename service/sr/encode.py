@@ -31,7 +31,7 @@ _OBSERVER_ROWS = frozenset({"tid.device_name", "tid.device_uid", _PERSON})
 _PERSON_ROWS = ("tid.person_observer_org", "tid.person_role_proc")
 IMPRESSION = "hd.impression_el"
 #: texts of these were put together by the software
-_WRITTEN = frozenset({Provenance.RULE, Provenance.PRIOR})
+_WRITTEN = frozenset({Provenance.RULE, Provenance.PRIOR, Provenance.SEGMENTATION})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

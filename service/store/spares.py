@@ -55,7 +55,10 @@ class Spares:
         self._files.append(fd)
 
     def take(self, path: str) -> int:
-        """Give one the name ``path``, which nothing has; return its descriptor, locked, or -1 where there is none, or it cannot be named so."""
+        """Give one the name ``path``, which nothing has.
+
+        Returns its descriptor, locked; -1 where there is none, or it cannot be named so.
+        """
         try:
             fd = self._files.pop()
         except IndexError:

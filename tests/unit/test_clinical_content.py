@@ -109,6 +109,8 @@ BEYOND = {
     "comm.time": "corrections after review: communication of a critical result",
     "fu.course": "the sizes at every examination, for readers of the text",
     "fu.sum_course": "the sums at every examination, for readers of the text",
+    "ct.hu_series": "measured on every other phase of a CT with the same planes",
+    "fu.too_small": "rule R3 of the content: a target too small to measure counts 5 mm",
     "fu.same_as": "the name of a lesion under another tracking UID: a suggestion to confirm",
 }
 

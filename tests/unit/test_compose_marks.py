@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydicom import dcmread
+from pydicom.dataset import Dataset
 
+from service import offline
+from service.flow.comparability import with_mismatches
 from service.flow.compose import Facts, compose
 from service.flow.context import Device
 from service.measure.segments import measure_study
 from service.model.measurement import SegmentMeasurements
-from service.model.report import Provenance, Quantity, Report, Scope
+from service.model.report import Provenance, Quantity, Report, Scope, Status
 from service.model.study import Study
 from service.read.folder import read_folder
+from service.settings import Clinical, Settings
+from service.sr.parse import parse
 from sr_templates import load_template
 from tests.phantoms import ROOT, Contours, Ct, Grid, Lines, Part, Seg, ball, ellipsoid, pet, study_of
+from tests.stated import earlier
 
 DATA = Path(__file__).parents[1] / "data"
 GRID = Grid()
@@ -113,3 +122,64 @@ def test_what_nobody_named_is_offered(tmp_path: Path) -> None:
         "ROI 1 'Liver tumor' was not measured: the label 'Liver tumor' may be a tumour, or what is meant by 'liver'; "
         "what it shows is for the radiologist to say"
     ) in report.remarks
+
+
+def _phase(hounsfield: float, number: int, description: str, grid: Grid = GRID, **changes: Any) -> Ct:
+    """Return a series of the frame of reference whose ball has one attenuation, with a rim of half of it below."""
+    inside = GRID.voxels(ellipsoid(GRID.centre, (20, 20, 20)))
+    values = np.where(inside, hounsfield, -1000.0)[:, : grid.rows, : grid.columns]
+
+    def describe(ds: Dataset, _: int) -> None:
+        ds.SeriesDescription = description
+        for keyword, value in changes.items():
+            setattr(ds, keyword, value)
+
+    return Ct(grid=grid, hounsfield=values, series_uid=f"{ROOT}.2{number}", series_number=number, change=describe)
+
+
+def test_what_a_lesion_measures_on_the_other_phases_stands_beside_it(tmp_path: Path) -> None:
+    own = _phase(60, 2, "Abdomen portal venous")
+    own.write(tmp_path)
+    arterial = _phase(90, 3, "Abdomen arterial")
+    arterial.write(tmp_path)
+    _phase(35, 5, "Thin").write(tmp_path)
+    # another patient position, and another grid: nothing to lay the segment over
+    _phase(10, 6, "Elsewhere", FrameOfReferenceUID=f"{ROOT}.99").write(tmp_path)
+    _phase(10, 7, "Smaller", grid=replace(GRID, spacing=(1.3, 1.3))).write(tmp_path)
+    Seg(grid=GRID, parts=[Part(mask=GRID.voxels(ellipsoid(GRID.centre, (20, 20, 20))))], ct=own).write(tmp_path)
+    report = drafted(tmp_path)
+    assert numbers(report, "ct.hu")[0] == Decimal("60.0")
+    (answer,) = report.answers_of("ct.hu_series", "LMS-T1")
+    assert answer.values == (
+        "Series 3 (arterial phase by its series description): mean 90.0 HU, SD 0.0, 10th percentile 90.0, median 90.0, 90th percentile 90.0",
+        "Series 5: mean 35.0 HU, SD 0.0, 10th percentile 35.0, median 35.0, 90th percentile 35.0",
+    )
+    assert answer.status is Status.PROPOSED
+    assert answer.provenance is Provenance.SEGMENTATION
+    assert [e.series_instance_uid for e in answer.evidence] == [f"{ROOT}.23", f"{ROOT}.25"]
+    # written, checked and read back with all its references
+    done = offline.compose(Settings(), tmp_path, tmp_path / "out", now=dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
+    (written,) = (f for f in done.studies[0].files if f.name == "report.dcm")
+    read = parse(dcmread(written), load_template("baseline"))
+    assert read.answers_of("ct.hu_series", "LMS-T1") == report.answers_of("ct.hu_series", "LMS-T1")
+    assert offline.problems_of(written) == ()
+
+
+def test_the_other_phases_change_nothing_about_which_scan_is_compared(tmp_path: Path) -> None:
+    own = _phase(60, 2, "Abdomen portal venous", KVP="120")
+    own.write(tmp_path)
+    _phase(90, 3, "Abdomen arterial", KVP="100").write(tmp_path)
+    Seg(grid=GRID, parts=[Part(mask=GRID.voxels(ellipsoid(GRID.centre, (20, 20, 20))))], ct=own).write(tmp_path)
+    report = drafted(tmp_path)
+    then = replace(earlier(report, date="20250101"), study_instance_uid="1.9.1", reported=False)
+    other = tuple(
+        replace(a, values=(Quantity(number=Decimal(80), unit=a.values[0].unit),))
+        if a.item == "tech.kvp" and isinstance(a.values[0], Quantity)
+        else a
+        for a in report.answers
+    )
+    compared = with_mismatches(replace(report, answers=other), load_template("baseline"), Clinical(), then)
+    (lesion,) = compared.subjects_of(Scope.LESION)
+    assert [r for r in lesion.remarks if "kV" in r] == [
+        "Attenuation is not to be held against that of 2025-01-01: 120 kV then, 80 kV now"
+    ]

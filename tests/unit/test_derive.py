@@ -426,6 +426,40 @@ def test_a_target_without_a_size_leaves_the_sum_open():
     assert values(report, "fu.current") == []
 
 
+def test_a_target_too_small_to_measure_counts_5_mm():
+    answers = {
+        **targets(40, 30, fu_sum_baseline=70, fu_sum_nadir=70),
+        "sz.long_axis@LMS-T2": "v.not_evaluated",
+        "fu.too_small@LMS-T2": "v.yes",
+    }
+    report = derived(stated(answers, template="response", lesions=2))
+    assert values(report, "fu.sum") == [Decimal("45.0")]
+    assert report.answers_of("fu.sum")[0].basis == "sum of 2 targets, 1 too small to measure: 5 mm"
+    assert values(report, "fu.current") == ["fu.t_pr"]
+    # it is there: no complete response, however small everything is
+    both = {**answers, "sz.long_axis@LMS-T1": "v.not_evaluated", "fu.too_small@LMS-T1": "v.yes"}
+    report = derived(stated(both, template="response", lesions=2))
+    assert values(report, "fu.sum") == [Decimal("10.0")]
+    assert report.answers_of("fu.sum")[0].basis == "sum of 2 targets, 2 too small to measure: 5 mm each"
+    assert values(report, "fu.current") == ["fu.t_pr"]
+    # a node of that size is a normal one
+    node = {**both, "tid.finding_site@LMS-T1": "ln.aortic", "sz.long_axis@LMS-T2": 0}
+    assert values(derived(stated(node, template="response", lesions=2)), "fu.current") == ["fu.t_cr"]
+
+
+@pytest.mark.parametrize(
+    ("size", "small", "total"), [(4, "v.yes", 44), (12, "v.no", 52), ("v.not_evaluated", "v.no", None)]
+)
+def test_a_size_that_is_given_counts_as_it_is(size, small, total):
+    answers = {
+        **targets(40, 1, fu_sum_baseline=70, fu_sum_nadir=70),
+        "sz.long_axis@LMS-T2": size,
+        "fu.too_small@LMS-T2": small,
+    }
+    report = derived(stated(answers, template="response", lesions=2))
+    assert values(report, "fu.sum") == ([Decimal(total)] if total else [])
+
+
 def test_targets_that_are_gone_are_a_complete_response():
     report = responses(0, 0, fu_sum_baseline=60, fu_sum_nadir=5, fu_new_lesion="v.absent")
     assert values(report, "fu.current") == ["fu.t_cr"]

@@ -115,6 +115,73 @@ def test_a_time_point_without_a_report_is_no_baseline_and_no_nadir():
     )
 
 
+def test_a_target_too_small_to_measure_counts_5_mm_at_an_earlier_time_point_too():
+    sizes = {"sz.long_axis@LMS-T1": 10, "sz.long_axis@LMS-T2": "v.not_evaluated", "fu.too_small@LMS-T2": "v.yes"}
+    small = point(stated({**TARGETS, **sizes}, template="response", lesions=2), "1.9.6", "20260101")
+    assert values(derived(today(), chain(small, baseline())), "fu.sum_nadir") == [15]
+    proposed = stated(
+        {**TARGETS, "sz.long_axis@LMS-T1": 10},
+        template="response",
+        lesions=2,
+        proposed={"fu.too_small@LMS-T2": "v.yes"},
+    )
+    assert values(derived(today(), chain(point(proposed, "1.9.6", "20260101"), baseline())), "fu.sum_nadir") == []
+
+
+# --- the best response -------------------------------------------------------------------------------------------------
+
+
+def responded(date: str, overall: str, *, confirmed: bool = True) -> PriorReport:
+    answers = {"fu.overall": overall} if overall else {}
+    report = (
+        stated({**TARGETS, **answers}, template="response", lesions=2)
+        if confirmed
+        else stated(TARGETS, template="response", lesions=2, proposed=answers)
+    )
+    return point(report, f"1.9.{date}", date)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "best"),
+    [
+        ((), "fu.pr", "fu.pr"),
+        (("fu.sd",), "fu.pr", "fu.pr"),
+        (("fu.pr", "fu.sd"), "fu.pd", "fu.pr"),
+        (("fu.cr",), "fu.pd", "fu.cr"),
+        (("fu.pd",), "fu.pr", "fu.pd"),  # what follows progression does not count
+        (("fu.ne",), "fu.sd", "fu.sd"),
+        (("fu.ne",), "fu.ne", None),
+        (("fu.noncr_nonpd",), "fu.pd", None),  # no value of the item says so
+        (("",), "fu.pr", None),  # a report without a response
+    ],
+)
+def test_the_best_response_is_that_of_all_time_points_up_to_progression(before, now, best):
+    points = [responded(f"202601{n:02}", overall) for n, overall in enumerate(before, 1)]
+    report = derived(today(**{"fu.overall": now}), chain(*reversed(points), baseline()))
+    assert values(report, "fu.best") == ([best] if best else [])
+    if best:
+        (answer,) = report.answers_of("fu.best")
+        assert answer.status is Status.PROPOSED
+        assert answer.basis.endswith("up to progression; neither confirmation nor duration was looked at")
+
+
+def test_the_best_response_says_what_it_was_taken_from():
+    unseen = replace(responded("20260102", "fu.cr"), reported=False)
+    before_baseline = responded("20250101", "fu.cr")
+    prior = chain(unseen, responded("20260101", "fu.sd"), baseline(), before_baseline)
+    report = derived(today(**{"fu.overall": "fu.pr"}), prior)
+    assert values(report, "fu.best") == ["fu.pr"]
+    (answer,) = report.answers_of("fu.best")
+    assert answer.basis == (
+        "best of 2 examinations since the baseline of 2025-10-01, up to progression; neither confirmation nor duration was looked at; "
+        "1 examination without a report not counted"
+    )
+    # nobody confirmed it there
+    prior = chain(responded("20260101", "fu.sd", confirmed=False), baseline())
+    assert values(derived(today(**{"fu.overall": "fu.pr"}), prior), "fu.best") == []
+    assert values(derived(today(**{"fu.overall": "fu.pr"}), None), "fu.best") == []
+
+
 def nadir_of(prior: PriorReport | None):
     item = TEMPLATES["response"].item("fu.sum_nadir")
     assert item is not None

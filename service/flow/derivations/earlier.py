@@ -30,6 +30,8 @@ from sr_templates.evaluate import evaluated
 _DAYS_PER_MONTH = Decimal("30.4375")
 #: tube voltages this close count as one class: low-kV images differ by 20 kV and more
 _SAME_KV = Decimal(10)
+#: where this item says what a lesion measures elsewhere, that is not what is compared
+_OTHER_SERIES = "ct.hu_series"
 
 
 def earlier_subject(look: Look, subject: str) -> Subject | None:
@@ -246,7 +248,12 @@ def _scan(report: Report, lesion: Subject, *, sure: bool) -> tuple[Code | None, 
 
     ``sure``: a phase that is only proposed is not known.
     """
-    uids = {e.series_instance_uid for a in report.answers if a.subject == lesion.key for e in a.evidence}
+    uids = {
+        e.series_instance_uid
+        for a in report.answers
+        if a.subject == lesion.key and a.item != _OTHER_SERIES
+        for e in a.evidence
+    }
     series = [s for s in report.subjects_of(Scope.SERIES) if s.tracking_uid in uids]
     phases = {
         v

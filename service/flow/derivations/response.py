@@ -12,10 +12,11 @@ from service.flow.choi import Change, Signs, choi_response
 from service.flow.derivations.asked import Asked, Derived, Look, Pair, coded, numeric
 from service.flow.derivations.earlier import baseline_attenuation, baseline_size
 from service.flow.derivations.sizes import means
-from service.flow.derivations.timeline import baseline_point, day, is_baseline, seen_at, since_baseline
+from service.flow.derivations.timeline import Then, baseline_point, day, is_baseline, seen_at, since_baseline
 from service.flow.recist import Response, Target
 from service.model.prior import PriorReport
 from service.model.report import Quantity, Scope, Status
+from sr_templates import load_codes
 
 TARGET_KEYS: Mapping[Response, str] = MappingProxyType(
     {Response.CR: "fu.t_cr", Response.PR: "fu.t_pr", Response.SD: "fu.t_sd", Response.PD: "fu.t_pd"}
@@ -35,6 +36,7 @@ RESPONSE_KEYS: Mapping[Response, str] = MappingProxyType(
 )
 CHOI_METHODS = frozenset({"fu.choi", "fu.mchoi"})
 NODE_KEYS = ("ln.", "mets.lymph_node")
+_TOO_SMALL = "fu.too_small"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class Targets:
     lesions: tuple[Target, ...]
     #: the answers that this rests on
     used: tuple[Pair, ...]
+    #: how many of them have no size because they are too small
+    too_small: int = 0
 
 
 def in_role(look: Look, role: str) -> tuple[str, ...]:
@@ -55,14 +59,28 @@ def measured_targets(look: Look) -> Targets | None:
     """Return the target lesions with their diameters; None where there is none, or one has no size."""
     lesions: list[Target] = []
     used: list[Pair] = []
+    too_small = 0
     for key in in_role(look, "fu.target"):
         axis = _axis(look, key)
-        size = look.number(axis, key)
+        measured = look.number(axis, key)
+        size = _size(look, key)
         if size is None:
             return None
         lesions.append(_target(look, key, size))
-        used.extend(look.used("fu.baseline_cat", axis, row=key))
-    return Targets(lesions=tuple(lesions), used=tuple(used)) if lesions else None
+        used.extend(look.used("fu.baseline_cat", axis if measured is not None else _TOO_SMALL, row=key))
+        too_small += measured is None
+    return Targets(lesions=tuple(lesions), used=tuple(used), too_small=too_small) if lesions else None
+
+
+def _size(look: Look, key: str) -> Decimal | None:
+    """Return the size of a target now, in mm; None where it has none.
+
+    A size that was measured counts, however small it is; without one, what is called too small to measure counts 5 mm (RECIST 1.1, 4.3.1).
+    """
+    measured = look.number(_axis(look, key), key)
+    if measured is None and "v.yes" in look.keys(_TOO_SMALL, key):
+        return recist.TOO_SMALL_MM
+    return measured
 
 
 def _axis(look: Look, key: str) -> str:
@@ -79,7 +97,7 @@ def _target(look: Look, key: str, size: Decimal) -> Target:
 
 def chosen_targets(look: Look) -> tuple[Target, ...]:
     """Return the lesions that were chosen as targets, with their size now; 0 where they have none."""
-    return tuple(_target(look, k, look.number(_axis(look, k), k) or Decimal(0)) for k in in_role(look, "fu.target"))
+    return tuple(_target(look, k, _size(look, k) or Decimal(0)) for k in in_role(look, "fu.target"))
 
 
 def baseline_targets(look: Look) -> tuple[Target, ...]:
@@ -142,15 +160,20 @@ def _sum_at(look: Look, point: PriorReport) -> Decimal | None:
     total = Decimal(0)
     for key in keys:
         then = seen_at(look, key, point)
-        sizes = (
-            [v.number for a in then.answers(_axis(look, key)) for v in a.values if isinstance(v, Quantity)]
-            if then
-            else []
-        )
-        if not sizes or sizes[0] is None:
+        size = _size_then(then, _axis(look, key)) if then is not None else None
+        if size is None:
             return None
-        total += sizes[0]
+        total += size
     return total if keys else None
+
+
+def _size_then(then: Then, axis: str) -> Decimal | None:
+    """Return the size of a target at an earlier time point, as `_size` does."""
+    sizes = [v.number for a in then.answers(axis) for v in a.values if isinstance(v, Quantity)]
+    if sizes and sizes[0] is not None:
+        return sizes[0]
+    yes = load_codes()["v.yes"]
+    return recist.TOO_SMALL_MM if any(a.says(yes) for a in then.answers(_TOO_SMALL)) else None
 
 
 def target_sum(asked: Asked) -> Derived | None:
@@ -158,8 +181,11 @@ def target_sum(asked: Asked) -> Derived | None:
     targets = measured_targets(asked)
     if targets is None:
         return None
-    count = len(targets.lesions)
-    return numeric(asked, recist.total(targets.lesions), f"sum of {count} target{'s' * (count > 1)}", targets.used)
+    count, small = len(targets.lesions), targets.too_small
+    said = f", {small} too small to measure: 5 mm{' each' * (small > 1)}" if small else ""
+    return numeric(
+        asked, recist.total(targets.lesions), f"sum of {count} target{'s' * (count > 1)}{said}", targets.used
+    )
 
 
 def pct_baseline(asked: Asked) -> Derived | None:
