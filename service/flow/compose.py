@@ -149,8 +149,8 @@ def _lesion_subjects(study: Study, lesions: tuple[Lesion, ...]) -> tuple[tuple[S
             # the side is a proposal until somebody confirms it, so it does not become part of a name that lasts
             tracking_id=lesion.tracking_id[:64] or key,
             tracking_uid=lesion.tracking_uid or tracking_uid(study, key),
-            # an ROI is no segment that a reference could name
-            segment=segment.source if segment.kind is RegionKind.SEGMENT else None,
+            # a line is drawn with the number that it gives
+            segment=segment.source if segment.kind is not RegionKind.LINE else None,
             remarks=tuple(dict.fromkeys((*segment.remarks, *segment.refusals, *beside(lesion, study)))),
         )
         result.append((subject, lesion))

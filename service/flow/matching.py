@@ -29,12 +29,11 @@ _TUMOUR = "tumour"
 
 
 def places(subjects: Iterable[Subject], study: Study, measured: Iterable[SegmentMeasurements]) -> tuple[Place, ...]:
-    """Return where those of some lesions lie that were segmented."""
-    by_segment = {(m.source.sop_instance_uid, m.source.segment): m for m in measured}
+    """Return where those of some lesions lie that were segmented or contoured."""
+    by_mark = {m.source.mark: m for m in measured}
     found = []
     for subject in subjects:
-        segment = subject.segment
-        of = by_segment.get((segment.sop_instance_uid, segment.segment)) if segment is not None else None
+        of = by_mark.get(subject.segment.mark) if subject.segment is not None else None
         if of is not None and of.centroid is not None:
             name = subject.tracking_id or subject.key
             found.append(_place(subject.tracking_uid, name, of, of.centroid, study))
