@@ -16,6 +16,7 @@ from service.demo.phantom import Phantom
 from service.flow.given import parse_text
 from service.measure.segments import measure_study
 from service.model.events import StudyEvent, StudyState
+from service.model.prior import Place, PriorReport
 from service.model.report import Provenance, Quantity, Status, Uid
 from service.model.signing import Person
 from service.settings import Measuring, Outgoing, Priors
@@ -24,6 +25,7 @@ from service.store.engine import make_engine
 from service.store.priors import AskState
 from service.work import completing, earlier, fetching, revising
 from service.work.indexer import Indexer
+from tests import builders
 from tests.integration.world import FakeJobs, World, as_data_set, as_file, node
 
 TODAY = Phantom(seed="today", pixel=4.0, matrix=90, slices=38, slice_spacing=5.0, phases=("portal venous",), noise=0)
@@ -389,6 +391,26 @@ def test_where_asking_stands_is_kept(world: World) -> None:
         assert inbox.arrived(session, ["1.3"]) == frozenset()
         found = priors.ask_of(session, "1.2")
     assert found == priors.Ask(state=AskState.DONE, attempt=2, failures=0, by_hand=True)
+
+
+def test_every_time_point_keeps_where_its_lesions_and_landmarks_lie(world: World) -> None:
+    """A lesion that the newest one does not show is looked for in those before it."""
+    at = Place(key="2.25.8", label="LMS-T1", frame_of_reference="1.9", position=(1.0, 2.0, 3.0))
+    with world.services.transaction() as session:
+        priors.add_studies(session, builders.STUDY_UID, ["1.3", "1.4", "1.5"], "PACS")
+        for uid, date in (("1.4", "20250101"), ("1.3", "20251201"), ("1.5", "20240101")):
+            point = PriorReport(
+                study_instance_uid=uid, study_date=date, modalities=("CT",), lesions_at=(at,), landmarks=(at,)
+            )
+            priors.keep(session, builders.STUDY_UID, uid, point, 1)
+    with world.services.reading() as session:
+        prior = earlier.prior_of(session, builders.study())
+    assert prior is not None
+    assert [(p.study_instance_uid, p.lesions_at, p.landmarks) for p in prior.points] == [
+        ("1.3", (at,), (at,)),
+        ("1.4", (at,), (at,)),
+        ("1.5", (at,), (at,)),
+    ]
 
 
 @ONLY_SQLITE
