@@ -19,6 +19,7 @@ from sr_templates import load_template
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 STUDY_UID = "1.2.826.0.1.3680043.8.498.1"
 #: (row, column) in mm
 SPACING = (0.8, 0.8)
@@ -86,6 +87,17 @@ def segmentation_series() -> Series:
     )
 
 
+def structure_set_series() -> Series:
+    """Return the series that holds the structure set of `roi`."""
+    return Series(
+        series_instance_uid=series_uid(6),
+        modality="RTSTRUCT",
+        header=Header(elements={}),
+        instances=(instance(6, 1, STRUCTURE_SET),),
+        number=6,
+    )
+
+
 def study(*members: Series, patient: Patient = PATIENT, **changes: object) -> Study:
     """Return a study of ``members``, by default of one CT series and a SEG."""
     base = Study(
@@ -109,6 +121,17 @@ def line(*points: tuple[float, float], image: int = 14) -> Reference:
         sop_instance_uid=f"{series_uid(2)}.{image}",
         series_instance_uid=series_uid(2),
         points=points,
+    )
+
+
+def roi(number: int = 3, name: str = "GTV") -> Reference:
+    """Return an ROI of a structure set of the study."""
+    return Reference(
+        sop_class_uid=STRUCTURE_SET,
+        sop_instance_uid=f"{series_uid(6)}.1",
+        series_instance_uid=series_uid(6),
+        roi=number,
+        roi_name=name,
     )
 
 

@@ -120,6 +120,8 @@ def _reference(parts: _Parts) -> Reference:
         series_instance_uid=parts.uid("series"),
         frames=parts.all("frame", "valueInteger"),
         segment=next(iter(parts.all("number", "valueInteger")), None),
+        roi=next(iter(parts.all("roi", "valueInteger")), None),
+        roi_name=parts.text("roi-name"),
         points=tuple((float(x), float(y)) for x, y in points),
     )
 

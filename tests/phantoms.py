@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -345,11 +345,13 @@ def ball(grid: Grid, radius: float, centre: Sequence[float] | None = None) -> li
 
 @dataclass(kw_only=True)
 class Contours:
-    """A structure set with one ROI; change an attribute to make it wrong."""
+    """A structure set with one ROI, and with ``further`` ones; change an attribute to make it wrong."""
 
     contours: Sequence[Points]
     ct: Ct | None
     name: str = "Tumour"
+    #: name → contours, numbered from 2
+    further: Mapping[str, Sequence[Points]] = field(default_factory=dict)
     interpreted_type: str = ""
     kind: str = "CLOSED_PLANAR"
     study_uid: str = STUDY_UID
@@ -372,22 +374,28 @@ class Contours:
             study.RTReferencedSeriesSequence = [series]
             frame = item(FrameOfReferenceUID=self.frame_of_reference_uid, RTReferencedStudySequence=[study])
             ds.ReferencedFrameOfReferenceSequence = [frame]
+        rois = list(enumerate([(self.name, self.contours), *self.further.items()], start=1))
         ds.StructureSetROISequence = [
             item(
-                ROINumber=1,
-                ROIName=self.name,
+                ROINumber=n,
+                ROIName=name,
                 ROIGenerationAlgorithm="MANUAL",
                 ReferencedFrameOfReferenceUID=self.frame_of_reference_uid,
             )
+            for n, (name, _) in rois
         ]
-        ds.ROIContourSequence = [item(ReferencedROINumber=1, ContourSequence=[self._contour(c) for c in self.contours])]
+        ds.ROIContourSequence = [
+            item(ReferencedROINumber=n, ContourSequence=[self._contour(c) for c in contours])
+            for n, (_, contours) in rois
+        ]
         ds.RTROIObservationsSequence = [
             item(
-                ObservationNumber=1,
-                ReferencedROINumber=1,
-                RTROIInterpretedType=self.interpreted_type,
+                ObservationNumber=n,
+                ReferencedROINumber=n,
+                RTROIInterpretedType=self.interpreted_type if n == 1 else "",
                 ROIInterpreter="",
             )
+            for n, _ in rois
         ]
         self.change(ds)
         return ds

@@ -172,7 +172,8 @@ def measure(folder: Folder, config: Config = None, as_json: AsJson = False) -> N
 def _say_relation(relation: Relation) -> None:
     """Print how a tumour lies to one structure."""
     side = f", {relation.laterality.removeprefix('v.')}" if relation.laterality else ""
-    say(f"  to segment {relation.structure.segment} '{relation.label}' ({relation.role}{side})")
+    mark = "segment" if relation.structure.roi is None else "ROI"
+    say(f"  to {mark} {relation.structure.number} '{relation.label}' ({relation.role}{side})")
     rows = [(f"    {m.name}", f"{m.value:.2f}", m.unit, m.method) for m in relation.measurements]
     rows += [(f"    {s.item}", ", ".join(s.values), "", s.basis) for s in relation.suggestions]
     if (inside := relation.intravascular) is not None:

@@ -147,6 +147,9 @@ def _reference(name: str, reference: Reference) -> Json:
     parts += [{"url": "frame", "valueInteger": f} for f in reference.frames]
     if reference.segment is not None:
         parts.append({"url": "number", "valueInteger": reference.segment})
+    if reference.roi is not None:
+        parts.append({"url": "roi", "valueInteger": reference.roi})
+    parts += _texts(roi_name=reference.roi_name)
     if reference.points:
         parts.append({"url": "points", "valueString": ", ".join(f"{x!r} {y!r}" for x, y in reference.points)})
     return _extension(name, *parts)

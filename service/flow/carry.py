@@ -214,13 +214,10 @@ def same_uid(one: Subject, other: Subject) -> bool:
 
 
 def same_segment(one: Subject, other: Subject) -> bool:
-    """Say whether two subjects have one tracking UID and were measured on one segment: two masks may share the UID."""
+    """Say whether two subjects have one tracking UID and were measured on one segment or ROI: two masks may share the UID."""
     if one.segment is None or other.segment is None or not same_uid(one, other):
         return False
-    return (one.segment.sop_instance_uid, one.segment.segment) == (
-        other.segment.sop_instance_uid,
-        other.segment.segment,
-    )
+    return one.segment.mark == other.segment.mark
 
 
 def _same_structure(one: Subject, other: Subject) -> bool:

@@ -82,15 +82,13 @@ def compose(facts: Facts, template: Template) -> Report:
 
 
 def _matches(facts: Facts, lesions: tuple[tuple[Subject, Lesion], ...]) -> tuple[Match, ...]:
-    """Return which lesions may be which of the newest earlier time point that shows any."""
-    before = next((p for p in facts.prior.points if p.lesions_at), None) if facts.prior is not None else None
-    if before is None or facts.prior is None:
+    """Return which lesions may be which of earlier time points."""
+    if facts.prior is None:
         return ()
     subjects = tuple(s for s, _ in lesions)
     here = matching.landmarks(facts.study, facts.segments)
-    return matching.suggest(
-        matching.places(subjects, facts.study, facts.segments), here, subjects, before, matching.tracked(facts.prior)
-    )
+    now = matching.places(subjects, facts.study, facts.segments)
+    return matching.suggest(now, here, subjects, facts.prior, matching.tracked(facts.prior))
 
 
 def _fill(
@@ -149,8 +147,8 @@ def _lesion_subjects(study: Study, lesions: tuple[Lesion, ...]) -> tuple[tuple[S
             # the side is a proposal until somebody confirms it, so it does not become part of a name that lasts
             tracking_id=lesion.tracking_id[:64] or key,
             tracking_uid=lesion.tracking_uid or tracking_uid(study, key),
-            # an ROI is no segment that a reference could name
-            segment=segment.source if segment.kind is RegionKind.SEGMENT else None,
+            # a line is drawn with the number that it gives
+            segment=segment.source if segment.kind is not RegionKind.LINE else None,
             remarks=tuple(dict.fromkeys((*segment.remarks, *segment.refusals, *beside(lesion, study)))),
         )
         result.append((subject, lesion))

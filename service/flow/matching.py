@@ -29,12 +29,11 @@ _TUMOUR = "tumour"
 
 
 def places(subjects: Iterable[Subject], study: Study, measured: Iterable[SegmentMeasurements]) -> tuple[Place, ...]:
-    """Return where those of some lesions lie that were segmented."""
-    by_segment = {(m.source.sop_instance_uid, m.source.segment): m for m in measured}
+    """Return where those of some lesions lie that were segmented or contoured."""
+    by_mark = {m.source.mark: m for m in measured}
     found = []
     for subject in subjects:
-        segment = subject.segment
-        of = by_segment.get((segment.sop_instance_uid, segment.segment)) if segment is not None else None
+        of = by_mark.get(subject.segment.mark) if subject.segment is not None else None
         if of is not None and of.centroid is not None:
             name = subject.tracking_id or subject.key
             found.append(_place(subject.tracking_uid, name, of, of.centroid, study))
@@ -81,7 +80,9 @@ def suggest(
     prior: PriorReport,
     known: frozenset[str],
 ) -> tuple[Match, ...]:
-    """Return which lesions of today may be which of an earlier time point, each once, the nearest first.
+    """Return which lesions of today may be which of earlier time points, each once: the newest time point first, there the nearest.
+
+    Of an earlier lesion the newest place that can be compared with a lesion of today counts: where it lay before does not bring it back.
 
     Parameters
     ----------
@@ -90,35 +91,44 @@ def suggest(
     lesions:
         Those of today.
     prior:
-        The earlier time point.
+        The newest earlier time point, with those before it.
     known:
         Tracking UIDs that some earlier time point has (`tracked`): such a lesion is matched already.
     """
     subjects = {s.tracking_uid: s for s in lesions}
     mine = [p for p in now if p.key in subjects and p.key not in known]
-    theirs = [p for p in prior.lesions_at if p.key not in subjects]
-    shift = _shift(tuple(here), prior.landmarks)
-    pairs = [
-        (near[0], one, other, near[1])
-        for one in mine
-        for other in theirs
-        if (near := _near(one, other, shift)) is not None
-    ]
-    pairs.sort(key=lambda p: (p[0], p[1].key, p[2].key))
+    structures = tuple(here)
     found: list[Match] = []
-    taken: set[str] = set()
-    for distance, one, other, how in pairs:
-        if taken.isdisjoint({one.key, other.key}):
-            taken |= {one.key, other.key}
-            match = Match(
-                subject=subjects[one.key].key,
-                tracking_uid=other.key,
-                label=other.label,
-                date=prior.study_date,
-                distance_mm=distance,
-                reason=f"{how}{_sizes(one, other)}",
-            )
-            found.append(match)
+    taken = set(subjects)
+    compared: set[tuple[str, str]] = set()
+    matched: set[str] = set()
+    for point in prior.points:
+        shift = _shift(structures, point.landmarks)
+        left = [
+            (one, other)
+            for one in mine
+            for other in point.lesions_at
+            if one.key not in matched
+            and other.key not in taken
+            and (one.key, other.key) not in compared
+            and _comparable(one, other, shift)
+        ]
+        compared.update((one.key, other.key) for one, other in left)
+        near = [(n[0], one, other, n[1]) for one, other in left if (n := _near(one, other, shift)) is not None]
+        near.sort(key=lambda p: (p[0], p[1].key, p[2].key))
+        for distance, one, other, how in near:
+            if one.key not in matched and other.key not in taken:
+                matched.add(one.key)
+                taken.add(other.key)
+                match = Match(
+                    subject=subjects[one.key].key,
+                    tracking_uid=other.key,
+                    label=other.label,
+                    date=point.study_date,
+                    distance_mm=distance,
+                    reason=f"{how}{_sizes(one, other)}",
+                )
+                found.append(match)
     return tuple(found)
 
 
@@ -154,12 +164,21 @@ def _shift(here: tuple[Place, ...], there: tuple[Place, ...]) -> _Shift | None:
     return _Shift(vector=mean, names=tuple(new.label for _, new in common))
 
 
+def _same_frame(one: Place, other: Place) -> bool:
+    return bool(one.frame_of_reference) and one.frame_of_reference == other.frame_of_reference
+
+
+def _comparable(one: Place, other: Place, shift: _Shift | None) -> bool:
+    """Say whether anything tells how far apart two places are."""
+    return shift is not None or _same_frame(one, other)
+
+
 def _near(one: Place, other: Place, shift: _Shift | None) -> tuple[float, str] | None:
     """Return how far apart two lesions lie and by what, in words; None where they are not near, or not alike in size."""
     if _ratio(one, other) > MOST_CHANGE:
         return None
     reach = max(one.long_axis_mm or 0.0, other.long_axis_mm or 0.0) / 2
-    if one.frame_of_reference and one.frame_of_reference == other.frame_of_reference:
+    if _same_frame(one, other):
         distance = math.dist(one.position, other.position)
         how = f"its centre is {distance:.0f} mm away in the same frame of reference"
         return (distance, how) if distance <= max(SAME_PLACE_MM, reach) else None

@@ -22,7 +22,7 @@ from service.model.prior import PriorReport
 from service.model.report import Answer, Date, Provenance, Quantity, Status, Uid
 from service.model.study import Study
 from service.model.uids import derived_uid
-from service.read.sop_classes import PRESENTATION_STATE, RT_STRUCTURE_SET
+from service.read.sop_classes import PRESENTATION_STATE
 from sr_templates import Item
 
 MM3_PER_CM3 = 1000
@@ -201,8 +201,6 @@ def _lesion_load(context: Context, item: Item) -> tuple[Answer, ...]:
 
 #: HU that the labels of fractions speak of: a fraction below another threshold is measured, and proposed to no question
 _THRESHOLDS: Mapping[str, float] = MappingProxyType({"ms.low_att_fraction": 30.0, "ms.fat_att_fraction": -20.0})
-#: objects that mark something, and are no image that a reference of an answer could be to
-_NO_IMAGES = frozenset({RT_STRUCTURE_SET, PRESENTATION_STATE})
 #: of the statistics of an item those that a report is proposed; of the others none
 _PROPOSED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -244,7 +242,8 @@ def _resting_on(context: Context, m: Measurement) -> tuple[Reference, ...]:
     own = tuple(
         e
         for e in m.evidence
-        if (context.subject is None or e != context.subject.segment) and e.sop_class_uid not in _NO_IMAGES
+        # a line is written down with its number, and not the presentation state that it was drawn in
+        if (context.subject is None or e != context.subject.segment) and e.sop_class_uid != PRESENTATION_STATE
     )
     if own or m.name != "ct.hu" or context.segment is None:
         return own

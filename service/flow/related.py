@@ -76,10 +76,9 @@ def related_structures(
             told.append(f"{len(segments)} segments of it are there: the relation is that of '{chosen.label}'")
         if len(lesions) > 1:
             told.append(f"The relation is that of {lesion}, which lies nearest")
-        # an object that has no segments cannot be named by one
-        segment = chosen.structure if chosen.structure.segment is not None else None
-        series = chosen.structure_series_instance_uid if segment is not None else ""
-        subject = replace(subject, segment=segment, source_series=series, remarks=tuple(told))
+        # the contours of an ROI name their images themselves
+        series = chosen.structure_series_instance_uid if chosen.structure.roi is None else ""
+        subject = replace(subject, segment=chosen.structure, source_series=series, remarks=tuple(told))
         found.append((key, Related(subject=subject, relation=chosen)))
     by_key = dict(found)
     ordered = ordered_subjects((r.subject for r in by_key.values()), template)
@@ -94,7 +93,7 @@ def _preference(relation: Relation) -> tuple[bool, bool, float, float, str, int]
         relation.distance or 0.0,
         -(angle.value if angle else 0.0),
         relation.structure.sop_instance_uid,
-        relation.structure.segment or 0,
+        relation.structure.number or 0,
     )
 
 

@@ -18,8 +18,7 @@ _LINE_ENDS = 2
 
 def on_segment(subject: Subject, reference: Reference) -> bool:
     """Say whether a subject was measured on a segment."""
-    mine = subject.segment
-    return mine is not None and (mine.sop_instance_uid, mine.segment) == (reference.sop_instance_uid, reference.segment)
+    return subject.segment is not None and subject.segment.mark == reference.mark
 
 
 def quantity_of(item: Item, measurement: ForeignMeasurement) -> Quantity | None:

@@ -44,7 +44,7 @@ def _relation(relation: Relation) -> dict[str, object]:
     facts: dict[str, object] = {
         "label": relation.label,
         "source_sop_instance_uid": relation.structure.sop_instance_uid,
-        "segment": relation.structure.segment,
+        "segment": relation.structure.number,
         "role": relation.role,
         "laterality": relation.laterality,
         "measurements": [_measurement(m) for m in relation.measurements],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.errors import InputError
 from service.measure.contours import contours_on, grid_of
@@ -46,13 +46,11 @@ class Region:
 
     @property
     def reference(self) -> Reference:
-        """Return a pointer to the segment; to the whole object of an ROI, which no pointer can name."""
-        return Reference(
-            sop_class_uid=self.instance.sop_class_uid,
-            sop_instance_uid=self.instance.sop_instance_uid,
-            series_instance_uid=self.instance.series_instance_uid,
-            segment=self.segment.number if self.kind is RegionKind.SEGMENT else None,
-        )
+        """Return a pointer to the segment or ROI."""
+        whole = self.instance.reference
+        if self.kind is RegionKind.ROI:
+            return replace(whole, roi=self.segment.number, roi_name=self.segment.label)
+        return replace(whole, segment=self.segment.number)
 
     @property
     def identity(self) -> tuple[str, int]:

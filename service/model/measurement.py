@@ -22,7 +22,7 @@ class RegionKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A pointer into an object: an image, a frame, a segment, a line on an image.
+    """A pointer into an object: an image, a frame, a segment, an ROI, a line on an image.
 
     ``points`` are (column, row) pairs in image coordinates of PS3.3 C.18.6.1.1: the origin is the upper left corner of the
     upper left pixel, so that pixel's centre is (0.5, 0.5).
@@ -35,8 +35,21 @@ class Reference:
     frames: tuple[int, ...] = ()
     #: Referenced Segment Number (0062,000B)
     segment: int | None = None
+    #: ROI Number (3006,0022) and ROI Name (3006,0026) in an RT structure set
+    roi: int | None = None
+    roi_name: str = ""
     #: POLYLINE points on the referenced image; empty where the reference is no graphic
     points: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def mark(self) -> tuple[str, int | None, int | None]:
+        """Return what no other segment or ROI is called: SOP Instance UID and number."""
+        return self.sop_instance_uid, self.segment, self.roi
+
+    @property
+    def number(self) -> int | None:
+        """Return the number of the segment or ROI; None: it points at neither."""
+        return self.roi if self.segment is None else self.segment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

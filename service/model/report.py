@@ -123,9 +123,10 @@ class Subject:
     structure: Code | None = None
     #: which of a pair it is
     side: Code | None = None
-    #: the segment it was measured on
+    #: the segment of a segmentation, or the ROI of an RT structure set, that it was measured on
     segment: Reference | None = None
-    #: Series Instance UID of the images that a structure's segment was drawn on; a lesion's are those that its answers point at
+    #: Series Instance UID of the images that a structure's segment was drawn on; a lesion's are those that its answers point at, and an
+    #: ROI names its own
     source_series: str = ""
     #: remarks a reader must see beside it, such as what could not be measured and why
     remarks: tuple[str, ...] = ()

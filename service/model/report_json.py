@@ -154,6 +154,10 @@ def _reference(reference: Reference) -> dict[str, Any]:
         found["frames"] = list(reference.frames)
     if reference.segment is not None:
         found["segment"] = reference.segment
+    if reference.roi is not None:
+        found["roi"] = reference.roi
+    if reference.roi_name:
+        found["roi_name"] = reference.roi_name
     if reference.points:
         found["points"] = [list(p) for p in reference.points]
     return found
@@ -232,6 +236,8 @@ def _read_reference(data: dict[str, Any]) -> Reference:
         series_instance_uid=data["series"],
         frames=tuple(data.get("frames", ())),
         segment=data.get("segment"),
+        roi=data.get("roi"),
+        roi_name=data.get("roi_name", ""),
         points=tuple((float(x), float(y)) for x, y in data.get("points", ())),
     )
 

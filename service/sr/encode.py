@@ -194,7 +194,7 @@ def _section(report: Report, section: tuple[Item, ...], wording: Wording) -> lis
 
 def _library(report: Report, template: Template) -> ContentItem | None:
     """TID 1600: one group per series with what its images share (TID 1602), and the images that a measurement points at."""
-    pointed = {e.sop_instance_uid: e for a in report.answers for e in a.evidence if e.segment is None}
+    pointed = {e.sop_instance_uid: e for a in report.answers for e in a.evidence if e.segment is None and e.roi is None}
     groups = []
     for subject in report.subjects_of(Scope.SERIES):
         asked = [i for i in template if i.scope is Scope.SERIES]

@@ -1,4 +1,4 @@
-"""Measurement groups: one for each lesion, vessel, organ, node and metastasis (TID 1411 with a segment, TID 1501 without)."""
+"""Measurement groups: one for each lesion, vessel, organ, node and metastasis (TID 1411 with a segment or an ROI, else TID 1501)."""
 
 from __future__ import annotations
 
@@ -102,7 +102,9 @@ def _group(
         elif item.key != SIDE or subject.scope is not Scope.LESION:
             relation = items.HAS_CONCEPT_MOD if item.key == METHOD else items.CONTAINS
             children.extend(origin.answers(report, item, subject.key, container, relation))
-    if subject.segment is not None:
+    if subject.segment is not None and subject.segment.roi is not None:
+        children.append(items.region(subject.segment))
+    elif subject.segment is not None:
         children.append(items.image(items.key("tid.referenced_segment"), subject.segment))
         if source := _source_series(report, subject):
             children.append(items.uid(items.key("tid.source_series_seg"), source))
@@ -116,7 +118,8 @@ def _comment(report: Report, subject: Subject, asked: list[Item], wording: Wordi
         yield items.text(items.key("tid.comment"), words.lesion_comment(report, subject, wording))
         return
     answers = [a for i in asked for a in report.answers_of(i.key, subject.key)]
-    if not wording.english or any(a.reason or a.status is Status.PROPOSED for a in answers):
+    contoured = subject.segment is not None and subject.segment.roi is not None
+    if contoured or not wording.english or any(a.reason or a.status is Status.PROPOSED for a in answers):
         yield items.text(items.key("tid.comment"), words.structure_comment(report, subject, asked, wording))
 
 
@@ -177,7 +180,7 @@ def _source_series(report: Report, subject: Subject) -> str:
         for a in report.answers
         if a.subject == subject.key
         for e in a.evidence
-        if e.segment is None
+        if e.segment is None and e.roi is None
     ]
     return pointed[0] if pointed else ""
 

@@ -219,6 +219,23 @@ def image(name: Code, reference: Reference, relation: Relation = CONTAINS) -> Co
     return _item("IMAGE", name, relation, _sequence(_tag("ReferencedSOPSequence"), _dataset(*elements)))
 
 
+def region(reference: Reference, relation: Relation = CONTAINS) -> ContentItem:
+    """Return a COMPOSITE item that points at an RT structure set, its ROI named below (TID 1411, rows 12b and 12c).
+
+    The relationship of row 12c, HAS PROPERTIES, is none that an SR lets a COMPOSITE have (PS3.3 A.35.3.3.1.2): the identifier is a
+    modifier here.
+    """
+    target = _dataset(
+        _ready("ReferencedSOPClassUID", UID(reference.sop_class_uid)),
+        _ready("ReferencedSOPInstanceUID", UID(reference.sop_instance_uid)),
+    )
+    item = _item("COMPOSITE", key("tid.region_in_space"), relation, _sequence(_tag("ReferencedSOPSequence"), target))
+    add(item, text(key("tid.roi_identifier"), str(reference.roi), HAS_CONCEPT_MOD))
+    if reference.roi_name:
+        add(item, text(key("rep.roi_name"), reference.roi_name, HAS_CONCEPT_MOD))
+    return item
+
+
 def graphic(name: Code, reference: Reference) -> ContentItem:
     """Return an SCOORD item, inferred from, with the image that it was drawn on."""
     points = [coordinate for point in reference.points for coordinate in point]
@@ -240,8 +257,10 @@ def graphic(name: Code, reference: Reference) -> ContentItem:
 
 
 def evidence(reference: Reference) -> ContentItem:
-    """Return what an answer was inferred from: a line on an image, a segment, or an image."""
+    """Return what an answer was inferred from: a line on an image, a segment, an ROI, or an image."""
     if reference.points:
         return graphic(key("tid.source_of_measurement"), reference)
+    if reference.roi is not None:
+        return region(reference, INFERRED_FROM)
     name = "tid.referenced_segment" if reference.segment is not None else "tid.source"
     return image(key(name), reference, INFERRED_FROM)

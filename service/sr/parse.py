@@ -258,8 +258,9 @@ class _Reader:
             return replace(subject, key=text(child))
         if child.get("ValueType") == "UIDREF":
             return self._with_uid(subject, name, str(child.get("UID", "")))
-        if name == self._keys["tid.referenced_segment"] and child.get("RelationshipType") == "CONTAINS":
-            return replace(subject, segment=self._image(child))
+        marks = {self._keys["tid.referenced_segment"], self._keys["tid.region_in_space"]}
+        if name in marks and child.get("RelationshipType") == "CONTAINS":
+            return replace(subject, segment=self._reference(child))
         if name == self._keys["rep.remark"]:
             return replace(subject, remarks=(*subject.remarks, self._original(child)))
         if name == self._keys["rep.structure"]:
@@ -355,6 +356,8 @@ class _Reader:
         return answer
 
     def _reference(self, item: Dataset) -> Reference:
+        if item.get("ValueType") == "COMPOSITE":
+            return self._region(item)
         if item.get("ValueType") != "SCOORD":
             return self._image(item)
         images = [c for c in children(item) if c.get("ValueType") == "IMAGE"]
@@ -364,10 +367,20 @@ class _Reader:
         data = [round(float(v), 2) for v in item.GraphicData]
         return replace(self._image(images[0]), points=tuple(zip(data[::2], data[1::2], strict=True)))
 
+    def _region(self, item: Dataset) -> Reference:
+        """Return a pointer to an ROI of an RT structure set (`items.region`)."""
+        below = {concept(c): text(c) for c in children(item)}
+        try:
+            number = int(below.get(self._keys["tid.roi_identifier"], ""))
+        except ValueError as error:
+            msg = "a reference to a structure set does not name an ROI by its number"
+            raise InputError(msg) from error
+        return replace(self._image(item), roi=number, roi_name=below.get(self._keys["rep.roi_name"], ""))
+
     def _image(self, item: Dataset) -> Reference:
         sop = next(iter(item.get("ReferencedSOPSequence", [])), None)
         if sop is None:
-            msg = "an image reference names no image"
+            msg = f"a reference of type {item.get('ValueType', '?')} names no object"
             raise InputError(msg)
         uid = str(sop.get("ReferencedSOPInstanceUID", ""))
         return Reference(
@@ -384,7 +397,7 @@ _NAMES = (
     "tid.tracking_uid", "tid.referenced_segment", "tid.laterality", "ans.basis", "ans.detail", "tid.method", "tid.derivation",
     "tid.identifier", "tid.finding_site", "tid.person_observer_name", "rep.structure", "rep.template", "rep.impression",
     "hd.impression_el", "ans.reason", "ans.observer", "dd", "tid.measurement_group",
-    "rep.original", "tid.source_series_seg",
+    "rep.original", "tid.source_series_seg", "tid.region_in_space", "tid.roi_identifier", "rep.roi_name",
 )  # fmt: skip
 _NOT_BASES = frozenset({"ans.basis", "ans.detail", "ans.reason", "ans.observer"})
 #: rows that carry no basis because it goes without saying

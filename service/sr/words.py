@@ -143,7 +143,7 @@ def lesion_comment(report: Report, subject: Subject, wording: Wording = ENGLISH)
     Viewers hide what hangs below an item (side, statistic, method, basis), so it is said here.
     """
     about = [a for a in report.answers if a.subject == subject.key]
-    said = f"{lesion_label(report, subject, wording)}{_trust(about, wording)}"
+    said = f"{lesion_label(report, subject, wording)}{_contoured(subject)}{_trust(about, wording)}"
     parts = [
         *_place(report, subject.key, wording),
         *_sizes(report, subject.key, wording),
@@ -152,6 +152,14 @@ def lesion_comment(report: Report, subject: Subject, wording: Wording = ENGLISH)
     if category := _code(report, "st.t", subject.key):
         parts.append(wording.say(Phrase.T_CATEGORY, category=category.meaning.removeprefix(_AJCC)))
     return f"{said}: {' · '.join(parts)}" if parts else said
+
+
+def _contoured(subject: Subject) -> str:
+    """Return ", ROI 3 'GTV'" of what was measured on one, in words that are the same in every language; else nothing."""
+    mark = subject.segment
+    if mark is None or mark.roi is None:
+        return ""
+    return f", ROI {mark.roi} '{mark.roi_name}'" if mark.roi_name else f", ROI {mark.roi}"
 
 
 def _trust(about: Iterable[Answer], wording: Wording) -> str:
@@ -175,7 +183,7 @@ def structure_comment(report: Report, subject: Subject, asked: Iterable[Item], w
     # a station within a line is written small in English; a translation stands as it is written
     inner = f"{name[:1].lower()}{name[1:]}" if wording.english else name
     said = f"{subject.key}, {inner}" if subject.scope is Scope.NODE else name
-    said = f"{said}{_trust((a for _, a in about), wording)}"
+    said = f"{said}{_contoured(subject)}{_trust((a for _, a in about), wording)}"
     parts = [
         f"{wording.label(i)}: {'; '.join(value(v, wording) for v in a.values)}{f' ({a.reason})' if a.reason else ''}"
         for i, a in about

@@ -124,6 +124,11 @@ def asked_for(session: Session, instances: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
+def everything_asked_for(session: Session) -> frozenset[str]:
+    """Return the SOP Instance UIDs of all that was ever asked for as earlier examinations."""
+    return frozenset(session.scalars(select(PriorObjectRow.sop_instance_uid)))
+
+
 def not_indexed(session: Session, study_instance_uid: str) -> tuple[str, ...]:
     """Return the SOP Instance UIDs that were asked for as earlier examinations of a study and are not in the index."""
     query = (

@@ -14,6 +14,8 @@ and with nobody waiting for an answer. What a crash leaves in ``incoming/`` was 
 acknowledged, and goes; and the indexer reads every file without a row when it starts. So no state is reached in which an acknowledged
 object is forgotten, and none in which half an object has a name.
 
+``asked/`` says which objects were asked for as earlier examinations (`service.store.asked`).
+
 The same SOP Instance UID again:
 
 * same transfer syntax, same bytes: nothing changes (``DUPLICATE``);
@@ -46,6 +48,7 @@ from typing import Final, Literal
 
 from service.errors import ConfigurationError, InputError, Refused, StoreUnavailable
 from service.store.again import Again, Outcome, Receipt
+from service.store.asked import Asked
 from service.store.disk import GroupFlush, Piece, digest_from, flush_file_system, flush_folder
 from service.store.draft import Draft
 from service.store.file_meta import FileMeta, StoredMeta, read_meta
@@ -63,7 +66,7 @@ _KEY_LENGTH = 64
 _FLUSHED_ONE_BY_ONE = 16
 #: seconds for which the answer that there is room is believed; an object asks again by itself while it grows
 _ROOM_SECONDS = 0.2
-_FOLDERS = ("incoming", "new", "instances", "quarantine", "earlier")
+_FOLDERS = ("incoming", "new", "instances", "quarantine", "earlier", "asked")
 
 
 #: copied for each key: to look the algorithm up by its name takes as long as the hash itself
@@ -97,12 +100,14 @@ class Spool:
         self.root = root
         self._sync = durability == "commit"
         self._reserve = reserve_mb * 1_000_000
-        self._incoming, self._new, self._instances, aside, earlier = (root / name for name in _FOLDERS)
+        self._incoming, self._new, self._instances, aside, earlier, asked = (root / name for name in _FOLDERS)
         self._incoming_name, self._new_name, self._instances_name = map(
             str, (self._incoming, self._new, self._instances)
         )
         self._quarantine = Quarantine(aside, self._incoming, sync=self._sync)
         self._again = Again(self._quarantine, earlier, sync=self._sync)
+        #: what was asked for as earlier examinations
+        self.asked = Asked(asked, sync=self._sync)
         self._flush_new = GroupFlush(self._new)
         self._spares = Spares(self._incoming_name)
         #: on time.monotonic: until when nobody asks again whether there is room

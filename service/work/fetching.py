@@ -187,12 +187,16 @@ def _retrieve(
 
 
 def _have_sent(services: Services, node: Node, study: Study, prior_uid: str, wanted: list[Wanted], until: float) -> str:
-    """Have some objects sent; that they are asked for is kept first, so that they are no arrivals. Return what lacks."""
+    """Have some objects sent; that they are asked for is kept first, so that they are no arrivals. Return what lacks.
+
+    It is kept in the spool, too, for an index that is made anew.
+    """
     with services.transaction() as session:
         priors.add_studies(session, study.study_instance_uid, [prior_uid], node.name)
         priors.add_objects(session, [(prior_uid, w.sop_instance_uid) for w in wanted], services.now())
     if not wanted:
         return ""
+    services.spool.asked.remember(key_of(w.sop_instance_uid) for w in wanted)
     left = until - time.monotonic()
     if left <= 0:
         return "not all objects were asked for in time"

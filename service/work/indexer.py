@@ -18,8 +18,9 @@ from sqlalchemy.exc import DBAPIError
 from service.errors import InputError, StoreUnavailable
 from service.model.study import Instance
 from service.read.headers import read_instance
-from service.store import inbox, outbox
-from service.store.spool import Spool, read_meta
+from service.store import inbox, outbox, priors
+from service.store.asked import is_host_name
+from service.store.spool import Spool, key_of, read_meta
 from service.work import completing
 from service.work.database import is_away
 from service.work.services import Services
@@ -81,10 +82,12 @@ class Indexer:
         """Index every file of the spool that has no row; return how many there were.
 
         After a crash of a machine the list of arrivals may be shorter than the spool, and after the loss of a database the spool is all
-        there is.
+        there is. So the spool is told first what the database knows of what was fetched: earlier versions kept that there alone.
         """
         with self._services.reading() as session:
             known = inbox.known_paths(session)
+            fetched = priors.everything_asked_for(session)
+        self._spool.asked.remember(map(key_of, fetched))
         found = 0
         for keys in _batches(k for k in self._spool.all_keys() if place(self._spool, k) not in known):
             if stop is not None and stop.is_set():
@@ -122,6 +125,9 @@ class Indexer:
             # our reports come back by auto-forward: they are no news, and no evidence of themselves
             arrived = [i for i in read if i.sop_instance_uid not in ours]
             now = services.now()
+            priors.add_objects(
+                session, ((i.study_instance_uid, i.sop_instance_uid) for i in arrived if self._was_fetched(i)), now
+            )
             arrivals = inbox.add_instances(session, arrived, now) if arrived else ()
             for arrival in arrivals:
                 completing.ask_for_check(services, session, arrival.study_instance_uid, now)
@@ -131,6 +137,10 @@ class Indexer:
             ids = {"instances": new, "corrected": corrected, "studies": len({a.study_instance_uid for a in arrivals})}
             _log.info("batch_indexed", extra={"ids": ids})
         return new
+
+    def _was_fetched(self, instance: Instance) -> bool:
+        """Say whether an object was asked for as an earlier examination, as the spool knows it."""
+        return self._spool.asked.knows(key_of(instance.sop_instance_uid)) or is_host_name(instance.source_address)
 
     def _read(self, keys: Iterable[str]) -> Iterator[tuple[str, Instance]]:
         for key in keys:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -15,13 +16,17 @@ from service.demo.phantom import Phantom
 from service.flow.given import parse_text
 from service.measure.segments import measure_study
 from service.model.events import StudyEvent, StudyState
+from service.model.prior import Place, PriorReport
 from service.model.report import Provenance, Quantity, Status, Uid
 from service.model.signing import Person
 from service.settings import Measuring, Outgoing, Priors
 from service.store import inbox, priors, registry
+from service.store.engine import make_engine
 from service.store.priors import AskState
 from service.work import completing, earlier, fetching, revising
-from tests.integration.world import World, as_data_set, as_file, node
+from service.work.indexer import Indexer
+from tests import builders
+from tests.integration.world import FakeJobs, World, as_data_set, as_file, node
 
 TODAY = Phantom(seed="today", pixel=4.0, matrix=90, slices=38, slice_spacing=5.0, phases=("portal venous",), noise=0)
 #: the same patient and tumour, in another frame of reference and under another tracking UID
@@ -172,6 +177,102 @@ def test_an_earlier_examination_never_gets_a_report_of_its_own(make_world, today
     assert report(world, BEFORE.study_instance_uid).subjects[-1].segment is not None
 
 
+# --- what a new index makes of it --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def losing(sqlite_template, tmp_path) -> Iterator[Callable[[World], World]]:
+    """Return what loses the database of an installation, and has an empty one fed from the spool at the next start."""
+    engines = []
+
+    def lose(world: World) -> World:
+        path = tmp_path / f"again-{len(engines)}.db"
+        shutil.copyfile(sqlite_template, path)
+        engines.append(make_engine(f"sqlite:///{path}"))
+        jobs = FakeJobs(world.clock)
+        services = replace(world.services, engine=engines[-1], jobs=jobs)
+        found = World(services, world.clock, jobs, world.peers)
+        Indexer(services).reconcile()
+        # the PACS names our reports, which did not come here: the study at hand is completed by force
+        world.clock.advance(1800)
+        return found
+
+    yield lose
+    for engine in engines:
+        engine.dispose()
+
+
+def drafted(make_world: Callable[..., World], today: list[bytes], before: list[Dataset], **how: object) -> World:
+    """Return an installation that fetched an earlier examination and compared with it."""
+    world = make_world(node(**{"retrieve": "get", **how}), outgoing=Outgoing(first_retry_seconds=60))
+    put(world, tracked(before, TODAY.tracking_uid))
+    draft(world, today)
+    assert world.study(BEFORE.study_instance_uid).state is StudyState.IGNORED
+    return world
+
+
+@ONLY_SQLITE
+@pytest.mark.parametrize("retrieve", ["get", "move"])
+def test_what_was_fetched_is_no_arrival_for_a_new_index(make_world, losing, today, before, retrieve) -> None:
+    world = drafted(make_world, today, before, retrieve=retrieve, host="10.0.0.7")
+    sent = list(world.peers.sent)
+    again = losing(world)
+    settle(again, 120)
+    assert again.study(BEFORE.study_instance_uid).state is StudyState.IGNORED
+    assert again.versions(BEFORE.study_instance_uid) == []
+    # the study at hand has its draft again, compared with what is here: nothing is fetched twice
+    assert again.versions(TODAY.study_instance_uid) == [1]
+    assert number(again, "fu.interval", "") == [90]
+    assert again.peers.sent == sent
+    # forwarded whole it is a study like any other
+    again.arrive(*(as_data_set(as_file(ds)) for ds in before))
+    settle(again, 120)
+    assert again.versions(BEFORE.study_instance_uid) == [1]
+
+
+def as_before(world: World) -> None:
+    """Make of a spool what it was before it knew what was asked for."""
+    for mark in (world.services.spool.root / "asked").iterdir():
+        mark.unlink()
+
+
+@ONLY_SQLITE
+def test_an_older_spool_learns_from_the_database_what_was_fetched(make_world, losing, today, before) -> None:
+    world = drafted(make_world, today, before, retrieve="move")
+    as_before(world)
+    assert Indexer(world.services).reconcile() == 0
+    again = losing(world)
+    assert again.study(BEFORE.study_instance_uid).state is StudyState.IGNORED
+
+
+@ONLY_SQLITE
+@pytest.mark.parametrize(
+    ("host", "known"),
+    [
+        ("pacs.example", True),  # no arrival comes from a name
+        ("10.0.0.7", False),  # nothing tells it from an arrival
+    ],
+)
+def test_an_older_spool_without_its_database_knows_what_came_from_a_host_name(
+    make_world, losing, today, before, host, known
+) -> None:
+    world = drafted(make_world, today, before, host=host)
+    as_before(world)
+    again = losing(world)
+    assert (again.study(BEFORE.study_instance_uid).state is StudyState.IGNORED) is known
+
+
+@ONLY_SQLITE
+def test_what_cannot_be_written_down_is_not_asked_for(make_world, today, before, monkeypatch) -> None:
+    world = asking(make_world)
+    put(world, before)
+    monkeypatch.setattr(world.services.spool.asked, "_folder", world.services.spool.root / "gone")
+    draft(world, today)
+    assert world.peers.sent == []
+    assert world.versions(TODAY.study_instance_uid) == [1]
+    assert "what is asked for cannot be written down: No such file or directory" in world.told(TODAY.study_instance_uid)
+
+
 @ONLY_SQLITE
 def test_a_lesion_under_another_uid_is_a_suggestion_until_it_is_confirmed(make_world, today, before) -> None:
     world = asking(make_world)
@@ -290,6 +391,26 @@ def test_where_asking_stands_is_kept(world: World) -> None:
         assert inbox.arrived(session, ["1.3"]) == frozenset()
         found = priors.ask_of(session, "1.2")
     assert found == priors.Ask(state=AskState.DONE, attempt=2, failures=0, by_hand=True)
+
+
+def test_every_time_point_keeps_where_its_lesions_and_landmarks_lie(world: World) -> None:
+    """A lesion that the newest one does not show is looked for in those before it."""
+    at = Place(key="2.25.8", label="LMS-T1", frame_of_reference="1.9", position=(1.0, 2.0, 3.0))
+    with world.services.transaction() as session:
+        priors.add_studies(session, builders.STUDY_UID, ["1.3", "1.4", "1.5"], "PACS")
+        for uid, date in (("1.4", "20250101"), ("1.3", "20251201"), ("1.5", "20240101")):
+            point = PriorReport(
+                study_instance_uid=uid, study_date=date, modalities=("CT",), lesions_at=(at,), landmarks=(at,)
+            )
+            priors.keep(session, builders.STUDY_UID, uid, point, 1)
+    with world.services.reading() as session:
+        prior = earlier.prior_of(session, builders.study())
+    assert prior is not None
+    assert [(p.study_instance_uid, p.lesions_at, p.landmarks) for p in prior.points] == [
+        ("1.3", (at,), (at,)),
+        ("1.4", (at,), (at,)),
+        ("1.5", (at,), (at,)),
+    ]
 
 
 @ONLY_SQLITE

@@ -41,6 +41,7 @@ from sr_templates import Template, load_template, template_names
 from tests import builders as b
 from tests.helpers import ROOT
 from tests.interop import validators
+from tests.phantoms import Contours, Ct, Grid, ball, circle
 from tests.proof import test_many_reports as many
 
 PRIOR = PriorReport(
@@ -102,6 +103,17 @@ def _built_with_images(folder: Path) -> Produced:
     return _built(study, b.tumour(), second)
 
 
+def _contoured(folder: Path) -> Produced:
+    """Return a report of a tumour and a vein that were contoured."""
+    grid = Grid()
+    ct = Ct(grid=grid, hounsfield=np.full((20, 128, 128), 50.0))
+    beside = (grid.centre[0] + 30, *grid.centre[1:])
+    vein = [circle(beside, 10, float(grid.position(at)[2])) for at in range(20)]
+    ct.write(folder)
+    Contours(contours=ball(grid, 22), ct=ct, name="GTV", further={"Inferior vena cava": vein}).write(folder)
+    return _of_folder(folder)
+
+
 def _incomplete() -> Any:
     return replace(
         b.tumour(),
@@ -120,6 +132,7 @@ MAKERS: dict[str, Callable[[Path], Produced]] = {
     "the phantom": _phantom,
     "sts_002": lambda folder: _of_folder(ROOT / "tests" / "data" / "sts_002"),
     "two lesions": _built_with_images,
+    "contours": _contoured,
     "an incomplete segmentation": lambda folder: _built(b.study(), _incomplete()),
     "with a prior report": lambda folder: _built(b.study(), b.tumour(), prior=PRIOR),
     "without a segmentation": lambda folder: _built(b.study(b.ct_series())),
@@ -140,13 +153,14 @@ DRAWN = frozenset(
         "the phantom",
         "sts_002",
         "two lesions",
+        "contours",
         "an incomplete segmentation",
         "with a prior report",
         "a site's procedure code",
     }
 )
 #: those that are made as every class
-EVERY_CLASS = ("a segmented CT", "the phantom", "without a segmentation")
+EVERY_CLASS = ("a segmented CT", "the phantom", "contours", "without a segmentation")
 CLASSES = {"Comprehensive 3D": COMPREHENSIVE_3D_SR, "Comprehensive": COMPREHENSIVE_SR, "Enhanced": ENHANCED_SR}
 
 

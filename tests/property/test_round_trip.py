@@ -86,6 +86,12 @@ def graphics(draw: st.DrawFn) -> Reference:
 
 
 @st.composite
+def rois(draw: st.DrawFn) -> Reference:
+    """Return an ROI of a structure set, with or without a name."""
+    return b.roi(draw(st.integers(0, 300)), draw(st.one_of(st.just(""), texts)))
+
+
+@st.composite
 def answers(draw: st.DrawFn, item: Item, subject: str) -> Answer:
     """Return one answer to ``item``."""
     several = item.type is ItemType.CODES
@@ -114,7 +120,7 @@ def answers(draw: st.DrawFn, item: Item, subject: str) -> Answer:
         basis=draw(st.one_of(st.just(""), texts)),
         derivation=draw(st.one_of(st.none(), st.just(CODES["deriv.mean"]))) if number else None,
         method=draw(st.one_of(st.none(), st.just(CODES["sz.method_voxel"]))) if number else None,
-        evidence=tuple(draw(st.lists(graphics(), max_size=2))) if inferable else (),
+        evidence=tuple(draw(st.lists(st.one_of(graphics(), rois()), max_size=2))) if inferable else (),
         reason=draw(st.one_of(st.just(""), texts)),
         observer=draw(people) if status is Status.CONFIRMED else "",
     )
@@ -168,7 +174,7 @@ def reports(draw: st.DrawFn) -> tuple[Report, Template]:
             scope=Scope.LESION,
             tracking_id=draw(texts),
             tracking_uid=draw(uids),
-            segment=draw(st.one_of(st.none(), st.just(b.tumour(n).source))),
+            segment=draw(st.one_of(st.none(), st.just(b.tumour(n).source), rois())),
             remarks=tuple(draw(st.lists(texts, max_size=2))),
         )
         for n in range(1, draw(st.integers(0, 3)) + 1)
@@ -234,7 +240,8 @@ def written(report: Report, template: Template) -> pydicom.Dataset:
         created_at=b.CREATED_AT,
     )
     root = encode(report, template, Presentation())
-    return pydicom.dcmread(io.BytesIO(to_bytes(document(root, b.study(), envelope), b.study(), envelope)))
+    study = b.study(b.ct_series(), b.segmentation_series(), b.structure_set_series())
+    return pydicom.dcmread(io.BytesIO(to_bytes(document(root, study, envelope), study, envelope)))
 
 
 @settings(max_examples=60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
@@ -190,8 +191,15 @@ def on(subject: Subject, number: int) -> Subject:
     return replace(subject, segment=segment)
 
 
-def test_two_masks_with_one_tracking_uid_are_told_apart_by_their_segments(template: Template) -> None:
-    one, two = on(ONE, 1), on(replace(TWO, tracking_uid=ONE.tracking_uid), 2)
+def contoured(subject: Subject, number: int) -> Subject:
+    return replace(subject, segment=b.roi(number))
+
+
+@pytest.mark.parametrize("marked", [on, contoured])
+def test_two_masks_with_one_tracking_uid_are_told_apart_by_their_segments(
+    template: Template, marked: Callable[[Subject, int], Subject]
+) -> None:
+    one, two = marked(ONE, 1), marked(replace(TWO, tracking_uid=ONE.tracking_uid), 2)
     before = report(template, (one, two), said("gp", CODES["gp.mixed"]), said("gp", CODES["gp.intra"], "LMS-T2"))
     # found in another order this time
     swapped = (replace(two, key="LMS-T1"), replace(one, key="LMS-T2"))
@@ -202,7 +210,7 @@ def test_two_masks_with_one_tracking_uid_are_told_apart_by_their_segments(templa
         answer("sz.long_axis", mm("110.0"), "LMS-T2"),
     )
     found = carry(fresh, before, template).report
-    assert [(s.key, s.segment.segment) for s in found.subjects if s.segment] == [("LMS-T1", 1), ("LMS-T2", 2)]
+    assert [(s.key, s.segment.number) for s in found.subjects if s.segment] == [("LMS-T1", 1), ("LMS-T2", 2)]
     assert found.answers_of("sz.long_axis", "LMS-T1")[0].values == (mm("110.0"),)
     assert found.answers_of("sz.long_axis", "LMS-T2")[0].values == (mm("20.0"),)
     assert found.answers_of("gp", "LMS-T2")[0].values == (CODES["gp.intra"],)

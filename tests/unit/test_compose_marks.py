@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -16,6 +19,8 @@ from service import offline
 from service.flow.comparability import with_mismatches
 from service.flow.compose import Facts, compose
 from service.flow.context import Device
+from service.flow.matching import places
+from service.flow.produce import produce
 from service.measure.segments import measure_study
 from service.model.measurement import SegmentMeasurements
 from service.model.report import Provenance, Quantity, Report, Scope, Status
@@ -24,7 +29,8 @@ from service.read.folder import read_folder
 from service.settings import Clinical, Settings
 from service.sr.parse import parse
 from sr_templates import load_template
-from tests.phantoms import ROOT, Contours, Ct, Grid, Lines, Part, Seg, ball, ellipsoid, pet, study_of
+from tests import builders as b
+from tests.phantoms import ROOT, Contours, Ct, Grid, Lines, Part, Seg, ball, circle, ellipsoid, pet, study_of
 from tests.stated import earlier
 
 DATA = Path(__file__).parents[1] / "data"
@@ -41,6 +47,17 @@ def draft(study: Study, segments: tuple[SegmentMeasurements, ...]) -> Report:
 def drafted(folder: Path) -> Report:
     study, open_file = study_of(folder)
     return draft(study, measure_study(study, open_file))
+
+
+def replace_x(point: Sequence[float], shift: float) -> tuple[float, float, float]:
+    """Return a point so many mm further to the left of the patient."""
+    return point[0] + shift, point[1], point[2]
+
+
+def groups_of(ds: Dataset) -> list[Dataset]:
+    """Return the measurement groups of an SR."""
+    (measurements,) = (c for c in ds.ContentSequence if c.ConceptNameCodeSequence[0].CodeValue == "126010")
+    return [c for c in measurements.ContentSequence if c.ConceptNameCodeSequence[0].CodeValue == "125007"]
 
 
 def numbers(report: Report, item: str) -> list[Decimal | None]:
@@ -79,16 +96,77 @@ def test_three_masks_of_one_tracking_uid_are_one_lesion_with_sizes_from_ct_and_u
     assert [e.sop_instance_uid for e in suv.evidence] == [f"{ROOT}.9.2"]
 
 
-def test_a_tumour_that_was_only_contoured_is_a_lesion_without_a_segment(tmp_path: Path) -> None:
+def test_a_tumour_that_was_only_contoured_is_a_lesion_of_that_roi(tmp_path: Path) -> None:
     ct = Ct(grid=GRID, hounsfield=np.full((20, 128, 128), 50.0))
     ct.write(tmp_path)
     Contours(contours=ball(GRID, 25), ct=ct).write(tmp_path)
     report = drafted(tmp_path)
     (lesion,) = report.subjects_of(Scope.LESION)
-    assert lesion.segment is None
+    assert lesion.segment is not None
+    assert (lesion.segment.sop_instance_uid, lesion.segment.roi) == (f"{ROOT}.8.1", 1)
+    assert lesion.segment.roi_name == "Tumour"
     assert len(numbers(report, "sz.volume")) == 1
     (axis,) = report.answers_of("sz.long_axis", "LMS-T1")
     assert [len(e.points) for e in axis.evidence] == [2]
+
+
+def test_two_contoured_tumours_are_written_apart_and_read_back(tmp_path: Path) -> None:
+    left, right = (replace_x(GRID.centre, shift) for shift in (-22, 22))
+    ct = Ct(grid=GRID, hounsfield=np.full((20, 128, 128), 50.0))
+    ct.write(tmp_path)
+    Contours(contours=ball(GRID, 14, left), ct=ct, name="GTV", further={"Tumour": ball(GRID, 10, right)}).write(
+        tmp_path
+    )
+    study, open_file = study_of(tmp_path)
+    made = produce(study, measure_study(study, open_file), None, b.OPTIONS)
+    lesions = made.report.subjects_of(Scope.LESION)
+    assert [(s.segment.roi, s.segment.roi_name) for s in lesions if s.segment] == [(1, "GTV"), (2, "Tumour")]
+    # what is written was held against the gate
+    (document, *_) = b.rendered(made)
+    ds = pydicom.dcmread(io.BytesIO(document.part10))
+    assert parse(ds, load_template("baseline")) == made.report
+    groups = groups_of(ds)
+    assert [g.ContentTemplateSequence[0].TemplateIdentifier for g in groups] == ["1411", "1411"]
+    found = [c for g in groups for c in g.ContentSequence if c.ValueType == "COMPOSITE"]
+    assert [c.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for c in found] == [f"{ROOT}.8.1"] * 2
+    assert [[t.TextValue for t in c.ContentSequence] for c in found] == [["1", "GTV"], ["2", "Tumour"]]
+    comments = [
+        c.TextValue for g in groups for c in g.ContentSequence if c.ConceptNameCodeSequence[0].CodeValue == "121106"
+    ]
+    assert ["ROI 1 'GTV'" in comments[0], "ROI 2 'Tumour'" in comments[1]] == [True, True]
+    evidence = ds.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    assert f"{ROOT}.8.1" in {o.ReferencedSOPInstanceUID for s in evidence for o in s.ReferencedSOPSequence}
+
+
+def test_a_contoured_vein_names_its_roi_and_that_of_the_tumour(tmp_path: Path) -> None:
+    ct = Ct(grid=GRID, hounsfield=np.full((20, 128, 128), 50.0))
+    ct.write(tmp_path)
+    planes = [float(GRID.position(at)[2]) for at in range(20)]
+    vein = [circle(replace_x(GRID.centre, 30), 10, z) for z in planes]
+    Contours(contours=ball(GRID, 22), ct=ct, name="GTV", further={"Inferior vena cava": vein}).write(tmp_path)
+    study, open_file = study_of(tmp_path)
+    made = produce(study, measure_study(study, open_file), None, b.OPTIONS)
+    cava = made.report.subject("ves.ivc")
+    assert cava is not None
+    assert cava.segment is not None
+    assert (cava.segment.roi, cava.segment.roi_name) == (2, "Inferior vena cava")
+    (relation,) = made.report.answers_of("ves.relation", "ves.ivc")
+    assert [(e.roi, e.roi_name) for e in relation.evidence if e.roi is not None] == [(1, "GTV")]
+    (document, *_) = b.rendered(made)
+    assert parse(pydicom.dcmread(io.BytesIO(document.part10)), load_template("baseline")) == made.report
+
+
+def test_the_place_of_a_contoured_lesion_is_known(tmp_path: Path) -> None:
+    left, right = (replace_x(GRID.centre, shift) for shift in (-22, 22))
+    ct = Ct(grid=GRID, hounsfield=np.full((20, 128, 128), 50.0))
+    ct.write(tmp_path)
+    Contours(contours=ball(GRID, 14, left), ct=ct, name="GTV", further={"Tumour": ball(GRID, 10, right)}).write(
+        tmp_path
+    )
+    study, open_file = study_of(tmp_path)
+    marks = measure_study(study, open_file)
+    found = places(draft(study, marks).subjects_of(Scope.LESION), study, marks)
+    assert [round(p.position[0] - GRID.centre[0]) for p in found] == [-22, 22]
 
 
 def test_a_real_study_with_contours_and_a_segmentation_of_one_tumour_has_one_lesion() -> None:

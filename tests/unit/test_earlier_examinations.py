@@ -7,14 +7,16 @@ from dataclasses import replace
 import pytest
 
 from service.flow import matching
+from service.flow.compose import Facts, compose
 from service.flow.priors import choose_objects, choose_series, choose_studies, same_region
 from service.model.archive import Found, FoundSeries, FoundStudy
 from service.model.measurement import Measurement, Reference, SegmentMeasurements
 from service.model.prior import KnownLesion, Place, PriorReport
 from service.model.prior_json import from_json, to_json
 from service.model.report import Report, Scope, Subject, Uid
-from service.model.study import Patient
+from service.model.study import Header, Patient, Series
 from service.settings import Priors
+from sr_templates import load_template
 from tests import builders
 from tests.stated import earlier, stated
 
@@ -189,6 +191,62 @@ def test_a_large_lesion_may_lie_further_away():
 def test_a_lesion_that_is_known_by_its_uid_needs_no_suggestion():
     assert suggested([place("a", 2)], time_point(place("a", 0))) == {}
     assert suggested([place("a", 2)], time_point(place("old", 0)), known=frozenset({"a"})) == {}
+
+
+def over_time(newest: PriorReport, *older: PriorReport) -> PriorReport:
+    """Return time points, the newest first; each older one is half a year older."""
+    dates = ("20250701", "20250101")
+    return replace(newest, earlier=tuple(replace(p, study_date=d) for p, d in zip(older, dates, strict=False)))
+
+
+def test_what_the_newest_time_point_does_not_show_is_looked_for_in_older_ones():
+    prior = over_time(time_point(place("old", 0)), time_point(), time_point(place("older", 100)))
+    found = suggested([place("a", 4), place("b", 103)], prior)
+    assert {k: (m.tracking_uid, m.date) for k, m in found.items()} == {
+        "LMS-T1": ("old", "20260101"),
+        "LMS-T2": ("older", "20250101"),
+    }
+
+
+def test_an_earlier_lesion_is_suggested_once_over_all_time_points():
+    prior = over_time(time_point(place("old", 0)), time_point(place("old", 15)))
+    found = suggested([place("a", 1), place("b", 16)], prior)
+    assert {k: (m.tracking_uid, m.date) for k, m in found.items()} == {"LMS-T1": ("old", "20260101")}
+
+
+def test_where_a_lesion_lay_before_it_lay_elsewhere_does_not_count():
+    far, near = time_point(place("old", 200)), time_point(place("old", 2))
+    assert suggested([place("a", 0)], over_time(far, near)) == {}
+    # unless nothing tells how far it lies from where it was last
+    found = suggested([place("a", 0)], over_time(time_point(place("old", 200, frame="G")), near))
+    assert found["LMS-T1"].date == "20250701"
+
+
+def test_each_time_point_is_laid_over_by_its_own_landmarks():
+    kidneys = (place("org.kidney/v.left", 100), place("org.kidney/v.right", 0))
+    moved = tuple(replace(k, position=(k.position[0] + 300, 0.0, 0.0), frame_of_reference="G") for k in kidneys)
+    prior = over_time(time_point(place("other", 900)), time_point(place("old", 50), landmarks=kidneys))
+    assert suggested([place("a", 355, frame="G")], prior, here=moved)["LMS-T1"].tracking_uid == "old"
+
+
+def test_the_suggestion_names_the_date_of_its_time_point():
+    lesions_at = (replace(place("2.25.8", 0, volume=600_000.0), label="LMS-T7"),)
+    there = replace(earlier(stated({"sz.long_axis@LMS-T1": 30})), lesions_at=(), landmarks=())
+    older = replace(there, study_date="20250701", lesions_at=lesions_at)
+    measured = replace(builders.tumour(), centroid=(3.0, 0.0, 0.0), tracking_uid="2.25.9")
+    study = replace(STUDY, series=(builders.ct_series(), with_frame(builders.segmentation_series(), "F")))
+    prior = replace(there, earlier=(older,))
+    facts = Facts(study=study, device=builders.DEVICE, segments=(measured,), prior=prior)
+    report = compose(facts, load_template("response"))
+    (same,) = report.answers_of("fu.same_as", "LMS-T1")
+    assert same.values == (Uid("2.25.8"),)
+    assert same.basis.startswith("LMS-T7 of 2025-07-01: its centre is 3 mm away in the same frame of reference")
+
+
+def with_frame(series: Series, uid: str) -> Series:
+    """Return a series whose instances lie in a frame of reference."""
+    header = Header(elements={"FrameOfReferenceUID": (uid,)})
+    return replace(series, instances=tuple(replace(i, header=header) for i in series.instances))
 
 
 def test_another_frame_of_reference_is_laid_over_by_landmarks():
