@@ -68,7 +68,8 @@ def measure(
         ),
     ] = None,
     new_lesion: Annotated[
-        YesNo | None, typer.Option("--new-lesion", help="Whether the newest study shows a new lesion.", show_default=False)
+        YesNo | None,
+        typer.Option("--new-lesion", help="Whether the newest study shows a new lesion.", show_default=False),
     ] = None,
     new_nodule: Annotated[
         YesNo | None,
@@ -84,7 +85,9 @@ def measure(
     ] = None,
     method: Annotated[
         ByMethod | None,
-        typer.Option("--method", help="Response by RECIST 1.1 (the default), Choi or modified Choi.", show_default=False),
+        typer.Option(
+            "--method", help="Response by RECIST 1.1 (the default), Choi or modified Choi.", show_default=False
+        ),
     ] = None,
     phases: Annotated[
         bool, typer.Option("--confirm-phases", help="The phases of contrast that the headers propose are right.")
@@ -228,7 +231,9 @@ def _say_lesion(lesion: LesionOverTime) -> None:
         say(f"    {size.label}: {size.value:f} {size.unit} ({doubt}{size.provenance.value}: {size.basis})")
     if (match := lesion.match) is not None:
         if match.how.value == "suggested":
-            say(f"    may be {match.reason}; compared once you say so: --same-as {lesion.tracking_uid}={match.tracking_uid}")
+            say(
+                f"    may be {match.reason}; compared once you say so: --same-as {lesion.tracking_uid}={match.tracking_uid}"
+            )
         else:
             say(f"    is {match.label} of {_day(match.study_date)}: {match.reason}")
     if lesion.course:

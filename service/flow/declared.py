@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from service.errors import InputError
-from service.flow.derivations.response import TARGET_KEYS, by_recist, in_role, target_category
 from service.flow.derivations.asked import Look
+from service.flow.derivations.response import TARGET_KEYS, by_recist, in_role, target_category
 from service.flow.derivations.timeline import is_baseline
 from service.model.prior import PriorReport
 from service.model.report import Answer, Provenance, Report, Scope, Status, Subject, Uid
@@ -229,7 +229,7 @@ def answered(report: Report, said: Said, *, newest: bool, earlier: frozenset[str
 
 
 def judged(look: Look, said: Said) -> Report:
-    """Return a report in which the current response names that of the non-targets, which a person said, beside what follows for the targets."""
+    """Return a report whose current response names that of the non-targets, which a person said, beside what follows for the targets."""
     report, word = look.report, said.declared.non_targets
     found = target_category(look)
     unknown = found is None and by_recist(look) and bool(in_role(look, "fu.target"))

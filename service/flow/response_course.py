@@ -171,7 +171,7 @@ def _not_given(
         if known.choi_response is None:
             yield from _no_choi(look, known, newest=newest)
     elif known.overall_response is None:
-        yield from _no_overall(look, known, newest=newest)
+        yield from _no_overall(look, newest=newest)
 
 
 def _no_sums(look: Look, known: ResponseOverTime) -> Iterator[str]:
@@ -221,7 +221,7 @@ def _others(look: Look, *, newest: bool) -> Iterator[str]:
         yield f"nobody has said what the lesions do that are no targets ({', '.join(others)}){way}"
 
 
-def _no_overall(look: Look, known: ResponseOverTime, *, newest: bool) -> Iterator[str]:
+def _no_overall(look: Look, *, newest: bool) -> Iterator[str]:
     for why in _new_lesion(look, newest=newest):
         yield f"no overall response: {why}"
     for why in _others(look, newest=newest):
@@ -246,4 +246,3 @@ def _no_attenuation(look: Look, known: ResponseOverTime) -> str:
     if why == "the enhancement phase is not known for both":
         return f"{why}: where those that the headers propose are right, say so with --confirm-phases"
     return why or "the attenuation at the baseline is not known, or is 0 HU or below"
-

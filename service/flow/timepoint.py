@@ -171,7 +171,9 @@ def place_of(study: Study, measured: tuple[SegmentMeasurements, ...]) -> PriorRe
     )
 
 
-def with_report(point: PriorReport, report: Report, study: Study, measured: Iterable[SegmentMeasurements]) -> PriorReport:
+def with_report(
+    point: PriorReport, report: Report, study: Study, measured: Iterable[SegmentMeasurements]
+) -> PriorReport:
     """Return a time point whose lesions are those of a report."""
     return replace(point, lesions_at=matching.places(report.subjects, study, measured))
 
