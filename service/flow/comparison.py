@@ -107,15 +107,16 @@ def compare(
         for e in ordered
         if e.uid not in alone and _others(e, ordered)
     }
-    found = {e.uid: _beside(e, ordered, points, options, clinical, measuring) for e in ordered if e.uid not in alone}
+    found = {
+        e.uid: _beside(e, ordered, points, options, clinical, measuring, evaluates=bool(declared.targets))
+        for e in ordered
+        if e.uid not in alone
+    }
     newest = next((e.uid for e in reversed(ordered) if _identified(e.study)), "")
-    if declared == NOTHING:
-        said = Said()
-    elif newest in found and found[newest].points:
-        said = understand(declared, found[newest].report, _reports(found.values()))
-    else:
+    if declared != NOTHING and not (newest in found and found[newest].points):
         msg = f"study {newest} is compared with no earlier one: what is said of targets and new lesions needs one in the folder"
         raise InputError(msg)
+    said = understand(declared, found[newest].report if newest in found else None, _reports(found.values()))
     return tuple(
         _told(found[e.uid], said, options, clinical, measuring, newest=e.uid == newest)
         if e.uid in found
@@ -180,8 +181,10 @@ def _beside(
     options: Options,
     clinical: Clinical,
     measuring: Measuring,
+    *,
+    evaluates: bool,
 ) -> _Beside:
-    """Return a study with the earlier ones, compared."""
+    """Return a study with the earlier ones, compared; ``evaluates``: a person named targets, so that a response is asked for."""
     earlier: list[PriorReport] = []
     reasons: list[str] = []
     others = _others(exam, exams)
@@ -208,7 +211,9 @@ def _beside(
     if not others:
         reasons += _why_alone(exam)
     own = exam.documents.own
-    name = own.edited.report.template if own is not None and own.counts else RESPONSE if earlier else BASELINE
+    name = RESPONSE if earlier else BASELINE
+    if own is not None and own.counts and not (earlier and evaluates):
+        name = own.edited.report.template
     produced = produce(
         exam.study,
         _marked(exam.measured),

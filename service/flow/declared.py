@@ -83,15 +83,17 @@ class Said:
     declared: Declared = NOTHING
     #: for each target the UIDs that it goes by
     targets: tuple[frozenset[str], ...] = ()
-    #: UID → all UIDs of the same lesion
+    #: UID → all UIDs of the same lesion, as the person said, and as reports confirm
+    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    #: the same, as the person said alone
     same: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def names(self, uid: str) -> frozenset[str]:
         """Return every UID that a lesion goes by."""
-        return self.same.get(uid, frozenset({uid}))
+        return self.known.get(uid, frozenset({uid}))
 
 
-def understand(declared: Declared, newest: Report, reports: Iterable[Report]) -> Said:
+def understand(declared: Declared, newest: Report | None, reports: Iterable[Report]) -> Said:
     """Return what a person said by tracking UIDs.
 
     Parameters
@@ -99,7 +101,7 @@ def understand(declared: Declared, newest: Report, reports: Iterable[Report]) ->
     declared:
         As it was said.
     newest:
-        The report of the newest study, whose keys name lesions.
+        The report of the newest study, whose keys name lesions; None: keys name nothing.
     reports:
         Those of all studies, whose tracking UIDs do.
 
@@ -108,17 +110,16 @@ def understand(declared: Declared, newest: Report, reports: Iterable[Report]) ->
     InputError
         A lesion is not there; the message lists those that are.
     """
-    all_reports = tuple(reports)
-    lesions = tuple((r, s) for r in all_reports for s in r.subjects_of(Scope.LESION))
+    lesions = tuple((r, s) for r in reports for s in r.subjects_of(Scope.LESION))
     known = {s.tracking_uid for _, s in lesions}
 
     def uid_of(name: str) -> str:
-        here = newest.subject(name)
+        here = newest.subject(name) if newest is not None else None
         if here is not None and here.scope is Scope.LESION:
             return here.tracking_uid
         if name in known:
             return name
-        keys = ", ".join(s.key for s in newest.subjects_of(Scope.LESION)) or "none"
+        keys = ", ".join(s.key for s in (newest.subjects_of(Scope.LESION) if newest is not None else ())) or "none"
         msg = (
             f"there is no lesion '{name}': name one of the newest study by its key (it has {keys}), or one of any study by its "
             "tracking UID, as 'lms-sr measure' lists it"
@@ -126,16 +127,20 @@ def understand(declared: Declared, newest: Report, reports: Iterable[Report]) ->
         raise InputError(msg)
 
     pairs = [{uid_of(a), uid_of(b)} for a, b in declared.same]
-    pairs += [{s.tracking_uid, *_confirmed(r, s)} for r, s in lesions]
+    confirmed = [{s.tracking_uid, *_confirmed(r, s)} for r, s in lesions]
+    said = Said(declared=declared, known=_together([*pairs, *confirmed]), same=_together(pairs))
+    targets = tuple(dict.fromkeys(said.names(uid_of(t)) for t in declared.targets))
+    return replace(said, targets=targets)
+
+
+def _together(pairs: Iterable[set[str]]) -> dict[str, frozenset[str]]:
+    """Return UID → all UIDs that are linked with it."""
     groups: list[set[str]] = []
     for pair in pairs:
         touching = [g for g in groups if g & pair]
         groups = [g for g in groups if not g & pair]
-        groups.append(set(pair).union(*touching))
-    same = {uid: frozenset(g) for g in groups if len(g) > 1 for uid in g}
-    said = Said(declared=declared, same=same)
-    targets = tuple(dict.fromkeys(said.names(uid_of(t)) for t in declared.targets))
-    return replace(said, targets=targets)
+        groups.append(pair.union(*touching))
+    return {uid: frozenset(g) for g in groups if len(g) > 1 for uid in g}
 
 
 def _confirmed(report: Report, lesion: Subject) -> set[str]:
@@ -153,7 +158,7 @@ def identified(report: Report, said: Said) -> Report:
         for a in report.answers
     ]
     for lesion in report.subjects_of(Scope.LESION):
-        others = sorted(said.names(lesion.tracking_uid) - {lesion.tracking_uid})
+        others = sorted(said.same.get(lesion.tracking_uid, frozenset()) - {lesion.tracking_uid})
         if others:
             answers = [a for a in answers if (a.item, a.subject) != (_SAME_AS, lesion.key)]
             answers.append(_answer(_SAME_AS, lesion.key, *(Uid(o) for o in others)))

@@ -75,7 +75,9 @@ def response_over_time(
     if newest and not missing:
         found = derive(judged(look, said), template, clinical, prior=prior)
         look = replace(look, report=found)
-    return _response(look, missing, said, newest=newest)
+    response = _response(look, missing, said, newest=newest)
+    unseen = _unseen(look, points, said)
+    return _without_them(response, unseen, newest=newest) if unseen else response
 
 
 def _shown(points: tuple[PriorReport, ...]) -> frozenset[str]:
@@ -94,6 +96,32 @@ def _missing(report: Report, points: tuple[PriorReport, ...], said: Said) -> tup
         "radiologist to say"
         for uids in wanted
         if uids.isdisjoint(here)
+    )
+
+
+def _unseen(look: Look, points: tuple[PriorReport, ...], said: Said) -> tuple[str, ...]:
+    """Return the names of lesions that no targets are, that an earlier study shows and this one does not, and nobody has judged."""
+    if not in_role(look, _TARGET) or not NON_TARGET_KEYS.isdisjoint(look.stated("fu.current")):
+        return ()
+    seen = set[str]()
+    for lesion in look.report.subjects_of(Scope.LESION):
+        seen |= said.names(lesion.tracking_uid)
+    gone = dict.fromkeys(said.names(uid) for uid in sorted(_shown(points) - seen))
+    return tuple(_name(uids, points) for uids in gone if not any(uids & t for t in said.targets))
+
+
+def _without_them(response: ResponseOverTime, unseen: tuple[str, ...], *, newest: bool) -> ResponseOverTime:
+    """Return a response that leaves open what the lesions without a measurement decide: everything but progression."""
+    way = ": say what the non-targets do with --non-targets" if newest else ""
+    why = f"{', '.join(unseen)}, no target, has no measurement in this examination{way}"
+    overall, choi = (None if r != "PD" else r for r in (response.overall_response, response.choi_response))
+    if (overall, choi) == (response.overall_response, response.choi_response) != (None, None):
+        return response
+    return replace(
+        response,
+        overall_response=overall,
+        choi_response=choi,
+        not_given=(*response.not_given, f"no response of all lesions together: {why}"),
     )
 
 

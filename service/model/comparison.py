@@ -23,13 +23,6 @@ class MatchKind(enum.StrEnum):
     SUGGESTED = "suggested"
 
 
-class Role(enum.StrEnum):
-    """Lesion role at baseline (RECIST 1.1)."""
-
-    TARGET = "target"
-    NON_TARGET = "non-target"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
     """One number about a lesion, as its report has it."""
@@ -96,9 +89,6 @@ class LesionOverTime:
     key: str
     tracking_id: str
     tracking_uid: str
-    role: Role | None = None
-    #: who gave it that role, in words
-    role_basis: str = ""
     sizes: tuple[Value, ...] = ()
     match: Matched | None = None
     #: None: nothing earlier is known to be this lesion

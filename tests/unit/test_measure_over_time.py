@@ -257,6 +257,18 @@ def test_what_the_other_lesions_do_is_a_persons_word(tmp_path: Path) -> None:
         assert (found.target_response, found.overall_response) == ("SD", overall)
 
 
+def test_a_lesion_that_is_no_target_and_was_not_measured_leaves_the_overall_response_open(tmp_path: Path) -> None:
+    Visit(date=JANUARY, boxes=[SMALL, ELSEWHERE], uids=[UID, OTHER_UID]).write(tmp_path)
+    Visit(number=2, date=APRIL, boxes=[SMALL], uids=[UID]).write(tmp_path)
+    said: dict[str, Any] = {"targets": (UID,), "new_lesion": False}
+    found = response(measured(tmp_path, **said)[1])
+    assert (found.target_response, found.overall_response) == ("SD", None)
+    assert "Tumour of 2026-01-01, no target, has no measurement in this examination" in " ".join(found.not_given)
+    found = response(measured(tmp_path, **said, non_targets=NonTargets.GONE)[1])
+    assert found.overall_response == "SD"
+    assert response(measured(tmp_path, targets=(UID,), new_lesion=True)[1]).overall_response == "PD"
+
+
 def test_choi_needs_phases_that_somebody_confirmed(tmp_path: Path) -> None:
     Visit(date=JANUARY, boxes=[SMALL], uids=[UID], hounsfield=100.0).write(tmp_path)
     Visit(number=2, date=APRIL, boxes=[SMALL], uids=[UID], hounsfield=80.0).write(tmp_path)
