@@ -17,8 +17,9 @@ from pydicom import dcmread
 from service import offline
 from service.errors import InputError
 from service.flow import timepoint
-from service.flow.declared import Declared, Method, NonTargets
+from service.flow.declared import Declared, Method, NonTargets, Said
 from service.flow.produce import COMPREHENSIVE_SR, Options, produce, renditions, reproduce
+from service.flow.response_course import response_over_time
 from service.measure.segments import measure_study
 from service.model.comparison import LesionOverTime, MatchKind, ResponseOverTime, StudyOverTime
 from service.model.report import Status
@@ -28,6 +29,7 @@ from service.settings import Measuring, Settings
 from tests import phantoms
 from tests.commands import lms_sr
 from tests.phantoms import Visit
+from tests.stated import TEMPLATES, earlier, stated
 
 SETTINGS = Settings()
 NOW = dt.datetime(2026, 6, 1, 9, 0, tzinfo=dt.UTC)
@@ -212,10 +214,10 @@ def test_named_targets_give_sums_and_their_response_and_a_new_lesion_has_to_be_s
     # progression of the targets is one whatever else there is, but nobody has said anything of new lesions
     assert found.overall_response is None
     assert any("--new-lesion" in w for w in found.not_given)
-    _, earlier, newest = measured(tmp_path, targets=(name,), new_lesion=False)
+    _, before, newest = measured(tmp_path, targets=(name,), new_lesion=False)
     assert response(newest).overall_response == "PD"
     # it is said of the newest study alone
-    assert (response(earlier).target_response, response(earlier).overall_response) == ("SD", None)
+    assert (response(before).target_response, response(before).overall_response) == ("SD", None)
 
 
 def test_the_smallest_sum_is_looked_for_between_baseline_and_now(tmp_path: Path) -> None:
@@ -295,6 +297,22 @@ def test_attenuation_at_another_tube_voltage_is_not_held_against_the_earlier_one
     assert now.change.attenuation_change_hu is None
     assert any("120 kV then, 80 kV now" in r for r in now.remarks)
     assert any("no change of attenuation" in w and "120 kV then, 80 kV now" in w for w in now.change.not_given)
+
+
+def test_a_target_of_the_earlier_report_that_was_not_measured_stops_the_sum() -> None:
+    roles = {f"fu.baseline_cat@LMS-T{n}": "fu.target" for n in (1, 2)}
+    there = stated({**roles, "sz.long_axis@LMS-T1": 60, "sz.long_axis@LMS-T2": 40}, template="response", lesions=2)
+    point = earlier(there, date=JANUARY)
+
+    def found(lesions: int) -> ResponseOverTime:
+        sizes = {f"sz.long_axis@LMS-T{n}": 50 for n in range(1, lesions + 1)}
+        here = {k: v for k, v in roles.items() if int(k[-1]) <= lesions}
+        report = stated({**here, **sizes}, template="response", lesions=lesions)
+        return response_over_time(report, (point,), TEMPLATES["response"], Said(), SETTINGS.clinical, newest=True)
+
+    assert found(2).sum_mm == 100
+    assert found(1).sum_mm is None
+    assert found(1).not_given[0].startswith("target LMS-T2 of 2026-01-01 has no measurement in this examination")
 
 
 # --- whose work ------------------------------------------------------------------------------------------------------------
