@@ -342,7 +342,9 @@ def test_what_this_software_wrote_is_nobody_elses_work(tmp_path: Path) -> None:
     assert told.endswith("what LMS-SR wrote itself is measured no second time: 1 DOC, 1 KO, 1 OT, 1 PR, 2 SR")
     # nor is it, when a report is made again
     again = offline.compose(SETTINGS, tmp_path / "in" / "visit1", tmp_path / "again", now=NOW)
-    assert "measured in a viewer" not in (tmp_path / "again" / "report.json").read_text()
+    made = (tmp_path / "again" / "report.json").read_text()
+    assert "measured in a viewer" not in made
+    assert "Also marked by a line" not in made
     assert any("what LMS-SR wrote itself" in r for r in again.refused)
 
 
