@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,16 +17,21 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from service.errors import InputError
+from service.flow import timepoint
+from service.flow.comparison import Examination
+from service.flow.comparison import compare as compare_studies
+from service.flow.declared import NOTHING, Declared
 from service.flow.objects import extras
-from service.flow.produce import COMPREHENSIVE_SR, Options, Rendition, produce, renditions, taken_in
-from service.flow.taking import Returned, of_foreign
+from service.flow.produce import COMPREHENSIVE_SR, Options, Rendition, produce, renditions, taken_in, without
+from service.flow.timepoint import Documents
 from service.measure.segments import measure_study
+from service.model.comparison import StudyOverTime
 from service.model.measurement import SegmentMeasurements
 from service.model.report_json import to_json
 from service.model.study import Study
 from service.page.pictures import KeyImages, key_images
 from service.read.folder import Folder, read_folder
-from service.read.returned import SR_CLASSES, read_foreign
+from service.read.returned import document_bytes
 from service.settings import Settings
 from service.sr import gate, render
 from service.sr.companion import Profile
@@ -122,9 +128,11 @@ def compose(
     )
     composed = []
     left_out = list(found.refused)
-    for study in found.studies:
+    for whole in found.studies:
+        study, documents, told = _without_ours(whole, found)
         measured = measure_study(study, found.open_file, measuring=settings.measuring)
-        came = tuple(_returned(study, found, left_out))
+        left_out += [*told, *(f"{i.path}, a structured report: {error}" for i, error in documents.unread)]
+        came = documents.returned()
         produced = produce(
             study, measured, None, options, returned=came, clinical=settings.clinical, measuring=settings.measuring
         )
@@ -149,16 +157,19 @@ def compose(
     return FolderComposed(studies=tuple(composed), refused=tuple(left_out))
 
 
-def _returned(study: Study, found: Folder, left_out: list[str]) -> Iterator[Returned]:
-    """Yield the structured reports of others in a study; why one cannot be read goes to ``left_out``."""
-    for instance in study.instances:
-        if instance.sop_class_uid not in SR_CLASSES:
-            continue
-        path = found.open_file(instance)
-        try:
-            yield of_foreign(read_foreign(path.read_bytes()), instance.reference)
-        except (InputError, OSError) as error:
-            left_out.append(f"{path.name}, a structured report: {error}")
+def _without_ours(study: Study, found: Folder) -> tuple[Study, Documents, tuple[str, ...]]:
+    """Return a study without what this software wrote, its structured reports, and in words what was left out.
+
+    No outbox says here what is ours, so the objects do. A report of ours is read as that; pictures and lines of ours are nobody else's.
+    """
+    documents = timepoint.documents(study, lambda instance: document_bytes(found.open_file(instance)))
+    own = documents.own.instance if documents.own is not None and documents.own.counts else None
+    ours = [i for i in study.instances if timepoint.made_here(i) and i != own]
+    kinds = Counter(s.modality for s in study.series for i in s.instances if i in ours)
+    counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    told = (f"study {study.study_instance_uid}: what LMS-SR wrote itself is measured no second time: {counted}",)
+    kept = without(study, frozenset(i.sop_instance_uid for i in ours))
+    return kept, documents, told if ours else ()
 
 
 def _named(made: tuple[Rendition, ...]) -> dict[str, bytes]:
@@ -196,19 +207,40 @@ def _write(place: Path, contents: dict[str, bytes]) -> tuple[Path, ...]:
     return tuple(place / name for name in contents)
 
 
-def measure(settings: Settings, folder: Path) -> tuple[SegmentMeasurements, ...]:
-    """Measure every segment and ROI of every study of a folder.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderMeasured:
+    """What was measured in a folder."""
+
+    #: Study Instance UID and segment, in the order of studies
+    segments: tuple[tuple[str, SegmentMeasurements], ...]
+    #: patient by patient, the oldest first
+    studies: tuple[StudyOverTime, ...]
+    #: files that could not be read, and why
+    left_out: tuple[str, ...]
+
+
+def measure(settings: Settings, folder: Path, declared: Declared = NOTHING) -> FolderMeasured:
+    """Measure every segment and ROI of every study of a folder, and compare each study with the earlier ones of its patient.
+
+    ``declared``: what a person says of the lesions of the folder's one patient.
 
     Raises
     ------
     InputError
-        ``folder`` is none, or holds no DICOM file.
+        ``folder`` is none, or holds no DICOM file; or what was declared is of no lesion there.
     """
     found = _read(settings, folder)
-    return tuple(
-        m
-        for s in found.studies
-        for m in measure_study(s, found.open_file, every_segment=True, measuring=settings.measuring)
+    exams = []
+    for whole in found.studies:
+        study, documents, told = _without_ours(whole, found)
+        measured = measure_study(study, found.open_file, every_segment=True, measuring=settings.measuring)
+        exams.append(Examination(study=study, measured=measured, documents=documents, left_out=told))
+    options = Options(installation=_INSTALLATION, timezone=settings.site.timezone)
+    studies = compare_studies(
+        exams, options, clinical=settings.clinical, measuring=settings.measuring, declared=declared
+    )
+    return FolderMeasured(
+        segments=tuple((e.uid, m) for e in exams for m in e.measured), studies=studies, left_out=found.refused
     )
 
 

@@ -510,3 +510,65 @@ class Lines:
 
     def write(self, folder: Path, name: str = "lines.dcm") -> None:
         self.dataset().save_as(folder / name, enforce_file_format=True)
+
+
+# --- several studies of one patient --------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class Visit:
+    """A CT of boxes with a segmentation of each, as one study of several; change an attribute to make it wrong."""
+
+    date: str
+    #: middle and sides of each tumour, in mm: measured exactly on the pixels of `BOXES`
+    boxes: Sequence[tuple[Sequence[float], Sequence[float]]]
+    #: Tracking UID of each; empty: none
+    uids: Sequence[str] = ()
+    #: names the study's UIDs
+    number: int = 1
+    patient_id: str = "PHANTOM-1"
+    birth_date: str = "19600101"
+    time: str = "101500"
+    hounsfield: float = 60.0
+    frame_of_reference_uid: str = FRAME_OF_REFERENCE_UID
+    #: further elements of every image
+    header: dict[str, str] = field(default_factory=lambda: {"KVP": "120", "SeriesDescription": "Abdomen portal venous"})
+
+    @property
+    def root(self) -> str:
+        return f"{ROOT}.5.{self.number}"
+
+    def _place(self, ds: Dataset) -> None:
+        ds.StudyInstanceUID, ds.StudyDate, ds.StudyTime = self.root, self.date, self.time
+        ds.PatientID, ds.PatientBirthDate = self.patient_id, self.birth_date
+        ds.FrameOfReferenceUID = self.frame_of_reference_uid
+
+    def _image(self, ds: Dataset, at: int) -> None:
+        del at
+        self._place(ds)
+        for keyword, value_ in self.header.items():
+            setattr(ds, keyword, value_)
+
+    def write(self, folder: Path) -> Path:
+        """Write the study into a folder of its own."""
+        place = folder / f"visit{self.number}"
+        masks = [BOXES.voxels(box(centre, sides)) for centre, sides in self.boxes]
+        everything = np.any(masks, axis=0) if masks else BOXES.voxels(lambda x, y, z: x > np.inf)
+        ct = Ct(
+            grid=BOXES,
+            hounsfield=np.where(everything, self.hounsfield, -1000.0),
+            series_uid=f"{self.root}.2",
+            change=self._image,
+        )
+        ct.write(place)
+        uids = [*self.uids, *[""] * (len(masks) - len(self.uids))]
+        parts = [Part(mask=m, tracking_uid=u) for m, u in zip(masks, uids, strict=True)]
+        if parts:
+            seg = Seg(grid=BOXES, parts=parts, ct=ct, uid=f"{self.root}.9.1", series_uid=f"{self.root}.9")
+            seg.change = self._place
+            seg.write(place)
+        return place
+
+
+#: pixels of 1 mm at whole numbers of mm, planes of 5 mm: a box around (0.5, 0.5, 47.5) with even sides across and tens along is exact
+BOXES = Grid()

@@ -5,15 +5,13 @@ from __future__ import annotations
 import enum
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from service.cli.common import NO, WRONG, AsJson, Config, complain, load, say, say_json, table
+from service.cli.measuring import measure
 from service.errors import TemplateError
-
-if TYPE_CHECKING:
-    from service.model.relation import Relation
 
 template = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Report templates: list, check, show.")
 
@@ -137,51 +135,6 @@ def compose(
             say(f"  {path}")
     for reason in done.refused:
         complain(f"left out: {reason}")
-
-
-def measure(folder: Folder, config: Config = None, as_json: AsJson = False) -> None:
-    """Measure every segment and every contoured ROI in a folder, and how tumours lie to vessels and organs: mm, mm2, mm3, degrees.
-
-    Axes, diameters, extents and volumes; attenuation on CT, uptake on PET, diffusion on ADC maps, signal on other MR images; of vessels
-    and organs in the same space distance, contact, and for the vena cava the level. What could not be measured says why.
-
-    Example: lms-sr measure ./study --json
-    """
-    from service import offline
-    from service.measure import listing
-
-    found = offline.measure(load(config), folder)
-    if as_json:
-        say(listing.to_json(found))
-        return
-    for segment in found:
-        role = f" ({segment.role})" if segment.role else ""
-        say(f"{segment.kind.value} {segment.segment} '{segment.label}'{role} of {segment.source.sop_instance_uid}")
-        numbers = (*segment.measurements, *segment.on_other_series)
-        rows = [(f"  {m.name}", f"{m.value:.2f}", m.unit, m.derivation, m.method) for m in numbers]
-        if rows:
-            say(table(("  what", "value", "unit", "derivation", "method"), rows))
-        for remark in (*segment.remarks, *segment.refusals):
-            say(f"  {remark}")
-        for relation in segment.relations:
-            _say_relation(relation)
-    if not found:
-        say("no segmentation and no structure set in this folder")
-
-
-def _say_relation(relation: Relation) -> None:
-    """Print how a tumour lies to one structure."""
-    side = f", {relation.laterality.removeprefix('v.')}" if relation.laterality else ""
-    mark = "segment" if relation.structure.roi is None else "ROI"
-    say(f"  to {mark} {relation.structure.number} '{relation.label}' ({relation.role}{side})")
-    rows = [(f"    {m.name}", f"{m.value:.2f}", m.unit, m.method) for m in relation.measurements]
-    rows += [(f"    {s.item}", ", ".join(s.values), "", s.basis) for s in relation.suggestions]
-    if (inside := relation.intravascular) is not None:
-        rows.append(("    within the outline", f"{inside.volume:.2f}", "mm3", f"up to {inside.depth:.1f} mm deep"))
-    if rows:
-        say(table(("    what", "value", "unit", "method"), rows))
-    for remark in (*relation.remarks, *relation.refusals):
-        say(f"    {remark}")
 
 
 def render(

@@ -1,21 +1,22 @@
-"""Measurements as JSON, for ``lms-sr measure FOLDER --json`` and for scripts."""
+"""Measurements as plain values, for ``lms-sr measure FOLDER --json`` and for scripts."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 from service.model.measurement import Measurement, SegmentMeasurements
 from service.model.relation import Relation
 
 
-def to_json(measured: Iterable[SegmentMeasurements]) -> str:
-    """Return a list of segments and ROIs: label, source, number, and their measurements with name, value, unit and method.
+def segments(measured: Iterable[tuple[str, SegmentMeasurements]]) -> list[dict[str, object]]:
+    """Return a list of segments and ROIs: study, label, source, number, and their measurements with name, value, unit and method.
 
     Lengths are in mm, areas in mm2, volumes in mm3, attenuation in HU, uptake in g/ml (SUVbw), diffusion in um2/s, fractions in %,
     angles in degrees. A tumour's ``relations`` are to the other segments of its frame of reference.
+
+    ``measured``: segments, each with the Study Instance UID of its study.
     """
-    return json.dumps([_segment(m) for m in measured], ensure_ascii=False, indent=2)
+    return [{"study_instance_uid": uid, **_segment(m)} for uid, m in measured]
 
 
 def _segment(measured: SegmentMeasurements) -> dict[str, object]:

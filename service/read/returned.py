@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
@@ -20,6 +21,25 @@ SR_CLASSES = frozenset(
         "1.2.840.10008.5.1.4.1.1.88.35",  # Extensible SR
     }
 )
+
+#: a structured report larger than this is none that a person wrote
+MAX_BYTES = 32 * 2**20
+
+
+def document_bytes(path: Path) -> bytes:
+    """Return the bytes of a structured report.
+
+    Raises
+    ------
+    InputError
+        It is larger than any report.
+    OSError
+        It cannot be read.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        msg = f"larger than {MAX_BYTES} bytes"
+        raise InputError(msg)
+    return path.read_bytes()
 
 
 def read_foreign(part10: bytes) -> ForeignReport:

@@ -25,6 +25,22 @@ class Edited:
     verifier: str = ""
 
 
+def template_in(part10: bytes) -> str:
+    """Return the key of the template that a report of ours was made by; empty where a document is no report of ours.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    try:
+        return template_of(dcmread(io.BytesIO(part10), stop_before_pixels=True))
+    except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+        # pydicom converts a value when it is asked for it, and says in many ways that it cannot
+        msg = f"the structured report cannot be read: {type(error).__name__}"
+        raise InputError(msg) from error
+
+
 def read_edited(part10: bytes, template: Template) -> Edited | None:
     """Return what an edited report of ours says; None where it is no report of this template (the measurements, say).
 

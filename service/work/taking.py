@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from service.errors import InputError
 from service.flow import produce as making
@@ -14,7 +13,7 @@ from service.flow.produce import Kind, Options
 from service.flow.taking import Returned, of_foreign
 from service.model.report import Report
 from service.model.study import Instance, Study
-from service.read.returned import SR_CLASSES, read_foreign
+from service.read.returned import SR_CLASSES, document_bytes, read_foreign
 from service.sr.returned import read_edited
 from service.store import life, registry
 from service.store.spool import Spool
@@ -22,9 +21,6 @@ from service.work.services import Services
 from sr_templates import Template, load_template
 
 _log = logging.getLogger("lms_sr.take_in")
-
-#: a structured report larger than this is none that a person wrote
-MAX_BYTES = 32 * 2**20
 
 
 def returned(services: Services, study: Study, options: Options) -> tuple[Returned, ...]:
@@ -93,7 +89,7 @@ def _read(
     for instance in found:
         try:
             yield _one(
-                _bytes(spool.root / instance.path),
+                document_bytes(spool.root / instance.path),
                 instance,
                 series.get(instance.series_instance_uid),
                 template,
@@ -107,13 +103,6 @@ def _read(
                 "error": type(error).__name__,
             }
             _log.warning("not_taken_in", extra={"ids": ids})
-
-
-def _bytes(path: Path) -> bytes:
-    if path.stat().st_size > MAX_BYTES:
-        msg = f"larger than {MAX_BYTES} bytes"
-        raise InputError(msg)
-    return path.read_bytes()
 
 
 def _one(

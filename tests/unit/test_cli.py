@@ -709,8 +709,8 @@ def test_compose_where_nothing_can_be_written(tmp_path: Path) -> None:
 
 def test_measure_prints_what_scripts_rely_on() -> None:
     done = lms_sr("measure", STS_002, "--json")
-    (segment,) = done.data
-    assert set(segment) >= {"label", "source_sop_instance_uid", "segment", "measurements"}
+    (segment,) = done.data["segments"]
+    assert set(segment) >= {"study_instance_uid", "label", "source_sop_instance_uid", "segment", "measurements"}
     assert segment["label"] == "GTV_Mass"
     assert segment["source_sop_instance_uid"] == dcmread(STS_002 / "CT_SEG.dcm").SOPInstanceUID
     found = {m["name"]: m for m in segment["measurements"] if "derivation" not in m}
@@ -728,8 +728,9 @@ def test_measure_prints_what_scripts_rely_on() -> None:
 
 def test_measure_without_a_segmentation_says_so(tmp_path: Path) -> None:
     shutil.copytree(STS_002 / "PET", tmp_path / "in")
-    assert lms_sr("measure", tmp_path / "in").out == "no segmentation and no structure set in this folder\n"
-    assert lms_sr("measure", tmp_path / "in", "--json").data == []
+    assert lms_sr("measure", tmp_path / "in").out.startswith("no segmentation and no structure set in this folder\n")
+    found = lms_sr("measure", tmp_path / "in", "--json").data
+    assert (found["segments"], found["left_out"]) == ([], [])
 
 
 def test_render_shows_text_and_html(composed: Path) -> None:

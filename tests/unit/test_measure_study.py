@@ -16,7 +16,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from service.errors import InputError
-from service.measure.listing import to_json
+from service.measure.listing import segments
 from service.measure.segments import measure_study
 from service.read.folder import read_folder
 from tests.helpers import ROOT as PROJECT
@@ -394,7 +394,8 @@ def test_two_phases_in_one_series_are_told_apart_by_name(tmp_path: Path) -> None
 
 def test_the_list_for_scripts_has_names_values_units_and_methods(tmp_path: Path) -> None:
     abdomen(tmp_path, part(60))
-    (row,) = json.loads(to_json(measured(tmp_path)))
+    (row,) = json.loads(json.dumps(segments((STUDY_UID, m) for m in measured(tmp_path))))
+    assert row["study_instance_uid"] == STUDY_UID
     assert row["label"] == "Tumour"
     assert row["source_sop_instance_uid"] == f"{ROOT}.9.1"
     assert row["segment"] == 1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.measure.listing import to_json
+from service.measure.listing import segments
 from service.model.relation import Relation
 from tests.phantoms import ROOT, Ct, Grid, box, ellipsoid, measured
 from tests.relations import cylinder, exclusive, relations, renamed_frame, seg, tumours, value
@@ -339,7 +339,8 @@ def test_every_tumour_has_its_own(tmp_path: Path) -> None:
 
 def test_the_listing_has_the_relations(tmp_path: Path) -> None:
     touching().write(tmp_path)
-    tumour = json.loads(to_json(measured(tmp_path)))[0]
+    listed = segments(("1.2", m) for m in measured(tmp_path))
+    tumour = json.loads(json.dumps(listed))[0]
     (relation,) = tumour["relations"]
     assert relation["role"] == "ves.ivc"
     assert {m["name"] for m in relation["measurements"]} == {

@@ -24,6 +24,7 @@ TARGET_KEYS: Mapping[Response, str] = MappingProxyType(
 _NON_TARGET: Mapping[str, Response] = MappingProxyType(
     {"fu.n_cr": Response.CR, "fu.n_irsd": Response.NOT_CR_NOT_PD, "fu.n_pd": Response.PD}
 )
+NON_TARGET_KEYS = frozenset(_NON_TARGET)
 RESPONSE_KEYS: Mapping[Response, str] = MappingProxyType(
     {
         Response.CR: "fu.cr",
