@@ -8,9 +8,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from types import MappingProxyType
 
 from service.flow import differential
+from service.flow.derivations.asked import Look
+from service.flow.derivations.course import SUM, courses
 from service.flow.lifecycle import State
 from service.flow.produce import (
     EXTRAS,
@@ -23,9 +26,9 @@ from service.flow.produce import (
     renditions,
     series_uid,
 )
+from service.model.course import Course
 from service.model.measurement import Reference
-from service.model.prior import CoursePoint, PriorReport
-from service.model.report import Date, Quantity, Report, Scope, Status, Subject, Uid
+from service.model.prior import PriorReport
 from service.model.uids import derived_uid
 from service.page.assemble import page_content
 from service.page.content import EvidenceRow, PageContent, Signature, TimePoint
@@ -64,6 +67,14 @@ SERIES: Mapping[str, tuple[str, int]] = MappingProxyType(
         "presentation": ("LMS measurements, graphics", 5),
     }
 )
+#: what the lengths of a course are → what the plot calls them
+_LENGTHS: Mapping[str, Phrase] = MappingProxyType(
+    {
+        SUM: Phrase.SUM_OVER_TIME,
+        "sz.long_axis": Phrase.LENGTH_OVER_TIME,
+        "sz.short_axis": Phrase.SHORT_OVER_TIME,
+    }
+)
 #: Instance Numbers that the images of one version share
 _IMAGES_OF_A_VERSION = 100
 
@@ -86,7 +97,7 @@ def for_destination(
     version: int,
     created_at: dt.datetime,
     predecessors: Mapping[Kind, tuple[Reference, ...]] = NO_PREDECESSORS,
-    course: tuple[CoursePoint, ...] = (),
+    prior: PriorReport | None = None,
     clinical: Clinical = DEFAULTS,
 ) -> tuple[Rendition, ...]:
     """Return everything that a destination gets of a version, the report first, checked and frozen.
@@ -99,7 +110,7 @@ def for_destination(
         A rendition failed a check; nothing of it may be sent.
     """
     if wish.sop_class_uid == ENCAPSULATED_PDF:
-        page_alone = _Maker(produced, version, created_at).pdf(None, images, course, clinical)
+        page_alone = _Maker(produced, version, created_at).pdf(None, images, prior, clinical)
         made: tuple[Rendition, ...] = (replace(page_alone, kind="report"),)
     else:
         made = renditions(
@@ -115,7 +126,7 @@ def for_destination(
         return made
     wanted = wish.objects - ({"pdf"} if wish.sop_class_uid == ENCAPSULATED_PDF else frozenset())
     beside = extras(
-        produced, made[0], wanted, images, version=version, created_at=created_at, course=course, clinical=clinical
+        produced, made[0], wanted, images, version=version, created_at=created_at, prior=prior, clinical=clinical
     )
     return (*made, *beside)
 
@@ -133,7 +144,7 @@ def extras(
     *,
     version: int,
     created_at: dt.datetime,
-    course: tuple[CoursePoint, ...] = (),
+    prior: PriorReport | None = None,
     clinical: Clinical = DEFAULTS,
 ) -> tuple[Rendition, ...]:
     """Return the objects of ``wanted`` that a version has, frozen.
@@ -148,15 +159,15 @@ def extras(
         Kinds (`service.flow.produce.EXTRAS`); a report without a line on an image has only a page.
     images:
         The measured slices.
-    course:
-        What earlier examinations measured.
+    prior:
+        The patient's newest earlier time point, with those before it: for the course.
     clinical:
         Thresholds of the completeness and of the differential.
     """
     make = _Maker(produced, version, created_at)
     found = []
     if "pdf" in wanted:
-        found.append(make.pdf(report, images, course, clinical))
+        found.append(make.pdf(report, images, prior, clinical))
     for kind, several in (
         ("key-image", make.key_images),
         ("key-objects", make.key_objects),
@@ -174,13 +185,15 @@ def content(
     version: int,
     sop_instance_uid: str,
     created_at: dt.datetime,
-    course: tuple[CoursePoint, ...] = (),
+    prior: PriorReport | None = None,
     clinical: Clinical = DEFAULTS,
 ) -> PageContent:
     """Return what stands on the page of a report."""
     report, template, signature = produced.report, produced.template, produced.signature
     said = wording(produced.options.language)
-    label, points = history(report, course)
+    look = Look(report=report, template=template, subject="", clinical=clinical, prior=prior)
+    over_time = courses(look)
+    label, points = history(over_time, look.index)
     signed = None
     if signature is not None:
         person = signature.person
@@ -198,6 +211,7 @@ def content(
         evidence_rows=tuple(_evidence(produced, clinical, said)),
         history=points,
         history_label=label,
+        courses=over_time,
         pictures=tuple(i.picture() for i in images.images),
         wording=said,
     )
@@ -215,7 +229,7 @@ class _Maker:
         self._created_at = created_at
 
     def pdf(
-        self, report: Rendition | None, images: KeyImages, course: tuple[CoursePoint, ...], clinical: Clinical
+        self, report: Rendition | None, images: KeyImages, prior: PriorReport | None, clinical: Clinical
     ) -> Rendition:
         """Return the page as Encapsulated PDF; without ``report`` it stands for the report itself."""
         made = content(
@@ -224,7 +238,7 @@ class _Maker:
             version=self._version,
             sop_instance_uid=report.sop_instance_uid if report else "",
             created_at=self._created_at,
-            course=course,
+            prior=prior,
             clinical=clinical,
         )
         said = wording(self._produced.options.language)
@@ -311,73 +325,26 @@ def _evidence(produced: Produced, clinical: Clinical, said: Wording) -> Iterator
             yield EvidenceRow(diagnosis=diagnosis, favours=favours, argues_against=against, source=row.cite)
 
 
-def history(report: Report, course: tuple[CoursePoint, ...] = ()) -> tuple[str, tuple[TimePoint, ...]]:
-    """Return the tumour over time, this examination included, and what its lengths are.
+def history(over_time: tuple[Course, ...], index: str) -> tuple[str, tuple[TimePoint, ...]]:
+    """Return the tumour over time for the plot, this examination included, and what its lengths are.
 
-    The sum of the target lesions where every examination with a sum allows it; else the long axis of the index tumour, known over time by
-    its tracking UID alone, or by the one that a person confirmed as its own.
+    The sum of the target lesions where there is a course of it, else the length of the ``index`` tumour (its key), whose volumes stand
+    beside either.
     """
-    lesion = next(iter(report.subjects_of(Scope.LESION)), None)
-    names = {"", lesion.tracking_uid, *_confirmed_names(report, lesion)} if lesion else {""}
-    points = [
-        *(p for p in course if p.study_instance_uid != report.study_instance_uid and p.tracking_uid in names),
-        *_own(report, lesion),
-    ]
-    lengths = "fu.sum" if sum(p.item == "fu.sum" for p in points) > 1 else "sz.long_axis"
+    tumour = next((c for c in over_time if c.subject == index and index), None)
+    lengths = next((c for c in over_time if c.item == SUM), tumour)
     found: dict[str, TimePoint] = {}
-    for point in points:
-        if point.item in {lengths, "sz.volume"}:
-            known = found.get(point.date, TimePoint(date=point.date))
-            known = replace(known, proposed=known.proposed or point.proposed)
-            if point.item == lengths:
-                found[point.date] = replace(known, length_mm=point.number)
-            else:
-                found[point.date] = replace(known, volume_ml=point.number)
-    label = "Sum of target lesions" if lengths == "fu.sum" else "Long axis"
-    return label, tuple(found[date] for date in sorted(found))
+    for course in (lengths, tumour):
+        for point in course.points if course is not None else ():
+            known = found.get(point.study_instance_uid, TimePoint(date=point.date))
+            if course is lengths:
+                known = replace(known, length_mm=_float(point.length_mm), proposed=not point.confirmed)
+            if course is tumour:
+                known = replace(known, volume_ml=_float(point.volume_ml), volume_proposed=not point.confirmed)
+            found[point.study_instance_uid] = known
+    label = _LENGTHS[lengths.item] if lengths is not None else Phrase.LENGTH_OVER_TIME
+    return label.value, tuple(sorted(found.values(), key=lambda p: p.date))
 
 
-def _confirmed_names(report: Report, lesion: Subject) -> frozenset[str]:
-    answers = report.answers_of("fu.same_as", lesion.key)
-    return frozenset(v.value for a in answers if a.status is Status.CONFIRMED for v in a.values if isinstance(v, Uid))
-
-
-def measured_course(prior: PriorReport) -> tuple[CoursePoint, ...]:
-    """Return what one earlier time point gives for the course; empty where it has no date."""
-    report = prior.report
-    if report is None or not prior.study_date:
-        return ()
-    lesions = report.subjects_of(Scope.LESION)
-    asked = [("fu.sum", None), *((i, lesion) for lesion in lesions for i in ("sz.long_axis", "sz.volume"))]
-    return tuple(
-        CoursePoint(
-            study_instance_uid=prior.study_instance_uid,
-            date=prior.study_date,
-            item=item,
-            tracking_uid=lesion.tracking_uid if lesion is not None else "",
-            number=float(value.number),
-            proposed=answer.status is Status.PROPOSED,
-        )
-        for item, lesion in asked
-        for answer in report.answers_of(item, lesion.key if lesion is not None else "")
-        for value in answer.values[:1]
-        if isinstance(value, Quantity) and value.number is not None
-    )
-
-
-def _own(report: Report, lesion: Subject | None) -> Iterator[CoursePoint]:
-    """Yield what this report says for the course."""
-    date = next((v.value for a in report.answers_of("tid.study_date") for v in a.values if isinstance(v, Date)), "")
-    asked = [("fu.sum", ""), *((i, lesion.key) for i in ("sz.long_axis", "sz.volume") if lesion)]
-    for item, subject in asked if date else ():
-        for answer in report.answers_of(item, subject):
-            for value in answer.values[:1]:
-                if isinstance(value, Quantity) and value.number is not None:
-                    yield CoursePoint(
-                        study_instance_uid=report.study_instance_uid,
-                        date=date,
-                        item=item,
-                        tracking_uid=lesion.tracking_uid if lesion and subject else "",
-                        number=float(value.number),
-                        proposed=answer.status is Status.PROPOSED,
-                    )
+def _float(number: Decimal | None) -> float | None:
+    return None if number is None else float(number)

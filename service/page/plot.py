@@ -46,7 +46,7 @@ def plots(history: tuple[TimePoint, ...], length_label: str, captions: Captions 
     """Return a plot of the lengths and one of the volumes, each where it has two dated points; points without a date are left out."""
     dated = _ordered([(d, p) for p in history if (d := _day(p.date)) is not None])
     lengths = [(d, p.length_mm, p.proposed) for d, p in dated if p.length_mm is not None]
-    volumes = [(d, p.volume_ml, p.proposed) for d, p in dated if p.volume_ml is not None]
+    volumes = [(d, p.volume_ml, p.volume_proposed) for d, p in dated if p.volume_ml is not None]
     found = (_plot(f"{length_label}, mm", lengths, captions), _plot(f"{captions.volume}, mL", volumes, captions))
     return tuple(p for p in found if p is not None)
 

@@ -14,18 +14,17 @@ from service.errors import InputError, StoreUnavailable
 from service.flow import matching
 from service.flow import produce as making
 from service.flow.compose import Facts, compose
-from service.flow.objects import measured_course
 from service.flow.produce import Options
 from service.flow.taking import Returned, of_foreign, take
 from service.measure.segments import measure_study
 from service.model.events import StudyEvent
-from service.model.prior import CoursePoint, PriorReport
+from service.model.prior import PriorReport
 from service.model.report import Scope
 from service.model.study import Instance, Study
 from service.read.normalise import normalise
 from service.read.returned import SR_CLASSES, read_foreign
 from service.sr.returned import Edited, read_edited
-from service.store import course, events, inbox, outbox, priors, registry
+from service.store import events, inbox, outbox, priors, registry
 from service.work.services import Services
 from service.work.taking import MAX_BYTES
 from sr_templates import load_template, template_names
@@ -54,17 +53,6 @@ def prior_of(session: Session, study: Study) -> PriorReport | None:
     points += [k.prior for k in read.values() if k.prior is not None and k.node and k.prior_study_uid not in reported]
     points.sort(key=lambda p: p.study_date, reverse=True)
     return replace(points[0], earlier=tuple(points[1:])) if points else None
-
-
-def course_of(session: Session, study: Study) -> tuple[CoursePoint, ...]:
-    """Return what was measured over time: by reports in the registry, and at time points that it has no report of."""
-    patient = study.patient
-    points = list(course.course(session, patient.patient_id, patient.issuer))
-    reported = {p.study_instance_uid for p in points} | registry.studies_of(session, patient.patient_id, patient.issuer)
-    for kept in priors.kept(session, study.study_instance_uid):
-        if kept.prior is not None and kept.node and kept.prior_study_uid not in reported:
-            points += measured_course(kept.prior)
-    return tuple(sorted(points, key=lambda p: p.date))
 
 
 def refresh(services: Services, study: Study, options: Options) -> None:

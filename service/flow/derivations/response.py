@@ -56,7 +56,7 @@ def measured_targets(look: Look) -> Targets | None:
     lesions: list[Target] = []
     used: list[Pair] = []
     for key in in_role(look, "fu.target"):
-        axis = _axis(look, key)
+        axis = axis_of(look, key)
         size = look.number(axis, key)
         if size is None:
             return None
@@ -65,7 +65,8 @@ def measured_targets(look: Look) -> Targets | None:
     return Targets(lesions=tuple(lesions), used=tuple(used)) if lesions else None
 
 
-def _axis(look: Look, key: str) -> str:
+def axis_of(look: Look, key: str) -> str:
+    """Return the item of a lesion's length by RECIST: the long axis, of a node the short one."""
     return "sz.short_axis" if _is_node(look, key) else "sz.long_axis"
 
 
@@ -79,12 +80,12 @@ def _target(look: Look, key: str, size: Decimal) -> Target:
 
 def chosen_targets(look: Look) -> tuple[Target, ...]:
     """Return the lesions that were chosen as targets, with their size now; 0 where they have none."""
-    return tuple(_target(look, k, look.number(_axis(look, k), k) or Decimal(0)) for k in in_role(look, "fu.target"))
+    return tuple(_target(look, k, look.number(axis_of(look, k), k) or Decimal(0)) for k in in_role(look, "fu.target"))
 
 
 def baseline_targets(look: Look) -> tuple[Target, ...]:
     """Return the targets whose size at baseline is known, with that size."""
-    sizes = ((k, baseline_size(look, _axis(look, k), k)) for k in in_role(look, "fu.target"))
+    sizes = ((k, baseline_size(look, axis_of(look, k), k)) for k in in_role(look, "fu.target"))
     return tuple(_target(look, k, size) for k, size in sizes if size is not None)
 
 
@@ -118,7 +119,7 @@ def nadir_sum(asked: Asked) -> Derived | None:
         if not point.reported:
             left_out += 1
             continue
-        found = _sum_at(asked, point)
+        found = sum_at(asked, point)
         if found is None:
             return None
         if found < least:
@@ -127,7 +128,7 @@ def nadir_sum(asked: Asked) -> Derived | None:
     return numeric(asked, least, f"smallest sum so far: {when}{note}", asked.used("fu.sum_baseline"))
 
 
-def _sum_at(look: Look, point: PriorReport) -> Decimal | None:
+def sum_at(look: Look, point: PriorReport) -> Decimal | None:
     """Return the sum of the targets at an earlier time point: as reported, else of their confirmed sizes."""
     stated = [
         v.number
@@ -143,7 +144,7 @@ def _sum_at(look: Look, point: PriorReport) -> Decimal | None:
     for key in keys:
         then = seen_at(look, key, point)
         sizes = (
-            [v.number for a in then.answers(_axis(look, key)) for v in a.values if isinstance(v, Quantity)]
+            [v.number for a in then.answers(axis_of(look, key)) for v in a.values if isinstance(v, Quantity)]
             if then
             else []
         )
@@ -165,11 +166,9 @@ def target_sum(asked: Asked) -> Derived | None:
 def pct_baseline(asked: Asked) -> Derived | None:
     """Give the change of the sum from baseline in %."""
     now, then = asked.number("fu.sum"), asked.number("fu.sum_baseline")
-    if now is None or not then:
+    if now is None or then is None or (change := Change(before=then, now=now).percent) is None:
         return None
-    return numeric(
-        asked, (now - then) / then * 100, "sum against baseline sum", asked.used("fu.sum", "fu.sum_baseline")
-    )
+    return numeric(asked, change, "sum against baseline sum", asked.used("fu.sum", "fu.sum_baseline"))
 
 
 def nadir(look: Look) -> Decimal | None:
@@ -184,9 +183,9 @@ _NADIR_ITEMS = ("fu.sum", "fu.sum_nadir", "fu.sum_baseline")
 def pct_nadir(asked: Asked) -> Derived | None:
     """Give the change of the sum from its nadir in %."""
     now, least = asked.number("fu.sum"), nadir(asked)
-    if now is None or not least:
+    if now is None or least is None or (change := Change(before=least, now=now).percent) is None:
         return None
-    return numeric(asked, (now - least) / least * 100, "sum against nadir sum", asked.used(*_NADIR_ITEMS))
+    return numeric(asked, change, "sum against nadir sum", asked.used(*_NADIR_ITEMS))
 
 
 def abs_nadir(asked: Asked) -> Derived | None:
