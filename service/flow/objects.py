@@ -1,4 +1,4 @@
-"""What a destination may get beside the SRs: the page as a PDF, key images, a key object selection, presentation states.
+"""What a destination may get beside the SRs: the page as a PDF, key images with the plot of the course, a key object selection, presentation states.
 
 They show what the report says and add nothing to it. Each version makes them anew, in series of their own, newest instance last.
 """
@@ -8,12 +8,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from types import MappingProxyType
 
 from service.flow import differential
-from service.flow.derivations.asked import Look
-from service.flow.derivations.course import SUM, courses
+from service.flow.history import courses_of, history
 from service.flow.lifecycle import State
 from service.flow.produce import (
     EXTRAS,
@@ -26,20 +24,21 @@ from service.flow.produce import (
     renditions,
     series_uid,
 )
-from service.model.course import Course
 from service.model.measurement import Reference
 from service.model.prior import PriorReport
 from service.model.uids import derived_uid
-from service.page.assemble import page_content
-from service.page.content import EvidenceRow, PageContent, Signature, TimePoint
+from service.page.assemble import captions, page_content
+from service.page.content import EvidenceRow, PageContent, Signature
+from service.page.course_picture import course_picture
 from service.page.drawing import draw
 from service.page.pdf import page
 from service.page.pictures import KeyImages
+from service.page.plot import plots
 from service.settings import Clinical
 from service.sr.companion import Profile
 from service.sr.document import Envelope
 from service.sr.encapsulated_pdf import ENCAPSULATED_PDF, encapsulated_pdf
-from service.sr.key_image import SECONDARY_CAPTURE, key_image
+from service.sr.key_image import SECONDARY_CAPTURE, course_image, key_image
 from service.sr.key_objects import KEY_OBJECT_SELECTION, key_objects
 from service.sr.phrases import Phrase, Wording, wording
 from service.sr.presentation_state import GRAYSCALE_SOFTCOPY_PRESENTATION_STATE, groups, presentation_state
@@ -65,14 +64,6 @@ SERIES: Mapping[str, tuple[str, int]] = MappingProxyType(
         "key-image": ("LMS key images", 3),
         "key-objects": ("LMS key images, originals", 4),
         "presentation": ("LMS measurements, graphics", 5),
-    }
-)
-#: what the lengths of a course are → what the plot calls them
-_LENGTHS: Mapping[str, Phrase] = MappingProxyType(
-    {
-        SUM: Phrase.SUM_OVER_TIME,
-        "sz.long_axis": Phrase.LENGTH_OVER_TIME,
-        "sz.short_axis": Phrase.SHORT_OVER_TIME,
     }
 )
 #: Instance Numbers that the images of one version share
@@ -156,7 +147,8 @@ def extras(
     report:
         The SR that they belong to: the PDF names it as its source.
     wanted:
-        Kinds (`service.flow.produce.EXTRAS`); a report without a line on an image has only a page.
+        Kinds (`service.flow.produce.EXTRAS`); a report without a line on an image has only a page, and the plot of its course where
+        there is one.
     images:
         The measured slices.
     prior:
@@ -175,6 +167,8 @@ def extras(
     ):
         if kind in wanted and images.images:
             found.extend(several(images))
+        if kind == "key-image" and kind in wanted:
+            found.extend(make.course(prior, clinical, number=len(images.images) + 1))
     return tuple(found)
 
 
@@ -191,9 +185,8 @@ def content(
     """Return what stands on the page of a report."""
     report, template, signature = produced.report, produced.template, produced.signature
     said = wording(produced.options.language)
-    look = Look(report=report, template=template, subject="", clinical=clinical, prior=prior)
-    over_time = courses(look)
-    label, points = history(over_time, look.index)
+    over_time = courses_of(report, template, clinical, prior)
+    label, points = history(report, over_time)
     signed = None
     if signature is not None:
         person = signature.person
@@ -264,6 +257,31 @@ class _Maker:
             )
             yield rendition("key-image", envelope, part10)
 
+    def course(self, prior: PriorReport | None, clinical: Clinical, *, number: int) -> Iterator[Rendition]:
+        """Yield the plot of the tumour over time, behind the slices as the ``number``-th picture, where there is a plot."""
+        said = wording(self._produced.options.language)
+        report = self._produced.report
+        over_time = courses_of(report, self._produced.template, clinical, prior)
+        label, points = history(report, over_time)
+        shown = said.language.phrases.get(label, label)
+        words = captions(said)
+        drawn = plots(points, shown, words)
+        if not drawn:
+            return
+        title = said.say(Phrase.COURSE_OF, what=drawn[0].title)
+        proposed = any(m.proposed for p in drawn for m in p.marks)
+        notes = (*((words.hollow,) if proposed else ()), said.say(Phrase.NOT_FOR_MEASUREMENT))
+        envelope = self._envelope("key-image", f"course{self._language}")
+        part10 = course_image(
+            course_picture(drawn, title, notes),
+            self._produced.study,
+            envelope,
+            number=self._version * _IMAGES_OF_A_VERSION + number,
+            title=title,
+            proposed=proposed,
+        )
+        yield rendition("key-image", envelope, part10)
+
     def key_objects(self, images: KeyImages) -> Iterator[Rendition]:
         """Yield the selection of the original slices."""
         envelope = self._envelope("key-objects", "")
@@ -323,28 +341,3 @@ def _evidence(produced: Produced, clinical: Clinical, said: Wording) -> Iterator
             # what the candidates' file calls it is English; its findings, and where they are from, stay as they are written there
             diagnosis = row.label if said.english else said.meaning(row.code)
             yield EvidenceRow(diagnosis=diagnosis, favours=favours, argues_against=against, source=row.cite)
-
-
-def history(over_time: tuple[Course, ...], index: str) -> tuple[str, tuple[TimePoint, ...]]:
-    """Return the tumour over time for the plot, this examination included, and what its lengths are.
-
-    The sum of the target lesions where there is a course of it, else the length of the ``index`` tumour (its key), whose volumes stand
-    beside either.
-    """
-    tumour = next((c for c in over_time if c.subject == index and index), None)
-    lengths = next((c for c in over_time if c.item == SUM), tumour)
-    found: dict[str, TimePoint] = {}
-    for course in (lengths, tumour):
-        for point in course.points if course is not None else ():
-            known = found.get(point.study_instance_uid, TimePoint(date=point.date))
-            if course is lengths:
-                known = replace(known, length_mm=_float(point.length_mm), proposed=not point.confirmed)
-            if course is tumour:
-                known = replace(known, volume_ml=_float(point.volume_ml), volume_proposed=not point.confirmed)
-            found[point.study_instance_uid] = known
-    label = _LENGTHS[lengths.item] if lengths is not None else Phrase.LENGTH_OVER_TIME
-    return label.value, tuple(sorted(found.values(), key=lambda p: p.date))
-
-
-def _float(number: Decimal | None) -> float | None:
-    return None if number is None else float(number)

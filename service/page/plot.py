@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.page.content import Captions, TimePoint
 
@@ -16,7 +16,7 @@ _ENGLISH = Captions()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A point: x from the left, y from the bottom, both 0 to 1, and the number beside it."""
+    """A point: x from the left, y from the bottom, both 0 to 1, and the number beside it; empty where it would run into another."""
 
     x: float
     y: float
@@ -74,9 +74,21 @@ def _plot(title: str, points: list[tuple[dt.date, float, bool]], captions: Capti
         Mark(x=(d - first).days / days, y=value / top, label=_number(value, captions), proposed=proposed)
         for d, value, proposed in points
     )
+    marks = _legible(marks)
     across = tuple(Tick(at=m.x, label=captions.day(d)) for m, (d, _, _) in zip(marks, points, strict=True))
     up = tuple(Tick(at=i * step / top, label=_number(i * step, captions)) for i in range(round(top / step) + 1))
     return Plot(title=title, marks=marks, across=_apart(across), up=up)
+
+
+def _legible(marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
+    """Leave out numbers that would run into another: the first and the last stay, and the table has them all."""
+    room = 0.09
+    at, kept = marks[0].x, [marks[0]]
+    for mark in marks[1:-1]:
+        clear = mark.x - at >= room and marks[-1].x - mark.x >= room
+        at = mark.x if clear else at
+        kept.append(mark if clear else replace(mark, label=""))
+    return (*kept, marks[-1])
 
 
 def _apart(ticks: tuple[Tick, ...]) -> tuple[Tick, ...]:

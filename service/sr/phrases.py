@@ -138,6 +138,8 @@ class Phrase(enum.StrEnum):
     COURSE_PCT_VOLUME = "Change, %"
     COURSE_DOUBLING = "Doubling time, days"
     COURSE_ATTENUATION = "Mean, HU"
+    COURSE_OF = "Course of the tumour: {what}"
+    NOT_FOR_MEASUREMENT = "Not for measurement: drawn from the numbers of the report."
     COLUMN_STANDS = "Status"
     IS_BASELINE = "baseline"
     IS_CONFIRMED = "confirmed"

@@ -9,10 +9,8 @@ import pytest
 
 from service.flow.choice import choose
 from service.flow.context import Context, Device
-from service.flow.derivations.asked import Look
-from service.flow.derivations.course import courses
 from service.flow.derive import derive
-from service.flow.objects import history
+from service.flow.history import courses_of, history
 from service.flow.prefill_prior import prior_answer, prior_nadir
 from service.model.course import Course
 from service.model.prior import PriorReport
@@ -378,13 +376,12 @@ def test_a_long_course_keeps_its_beginning_and_its_end():
 
 
 def over_time(report: Report, prior: PriorReport | None) -> tuple[Course, ...]:
-    look = Look(report=report, template=TEMPLATES[report.template], subject="", clinical=DEFAULTS, prior=prior)
-    return courses(look)
+    return courses_of(report, TEMPLATES[report.template], DEFAULTS, prior)
 
 
 def test_a_time_point_without_a_report_is_in_the_plot():
     here = dated(stated({"sz.long_axis@LMS-T1": 50}, template="response"))
-    label, drawn = history(over_time(here, measured_between()), "LMS-T1")
+    label, drawn = history(here, over_time(here, measured_between()))
     assert label == "Long axis"
     assert [(p.date, p.length_mm, p.volume_ml, p.proposed) for p in drawn] == [
         ("20260101", 45, 40, True),
@@ -397,7 +394,7 @@ def test_a_time_point_without_a_report_is_in_the_plot():
 
 def test_the_plot_of_the_sums_begins_at_the_baseline_and_has_the_volumes_of_the_index_tumour():
     report = derived(dated(today(**{"sz.volume@LMS-T1": 90})), chain(measured_between(), baseline()))
-    label, drawn = history(over_time(report, chain(measured_between(), baseline())), "LMS-T1")
+    label, drawn = history(report, over_time(report, chain(measured_between(), baseline())))
     assert label == "Sum of target lesions"
     assert [(p.date, p.length_mm, p.volume_ml) for p in drawn] == [
         ("20251001", 100, None),
