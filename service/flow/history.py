@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -14,7 +14,7 @@ from service.model.prior import PriorReport
 from service.model.report import Report, Scope
 from service.page.content import TimePoint
 from service.settings import Clinical
-from service.sr.phrases import Phrase
+from service.sr.phrases import ENGLISH, Phrase, Wording
 from sr_templates import Template
 
 #: what the lengths of a course are → what the plot calls them
@@ -27,15 +27,22 @@ _LENGTHS: Mapping[str, Phrase] = MappingProxyType(
 )
 
 
-def courses_of(
-    report: Report, template: Template, clinical: Clinical, prior: PriorReport | None
-) -> tuple[Course, ...]:
+def courses_of(report: Report, template: Template, clinical: Clinical, prior: PriorReport | None) -> tuple[Course, ...]:
     """Return every course of a report, as its answers tell them; ``prior``: the newest earlier time point, with those before it."""
     return courses(Look(report=report, template=template, subject="", clinical=clinical, prior=prior))
 
 
-def history(report: Report, over_time: tuple[Course, ...]) -> tuple[str, tuple[TimePoint, ...]]:
-    """Return the tumour over time for the plot, this examination included, and what its lengths are.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The tumour over time for the plot, this examination included, and what its lengths and volumes are of."""
+
+    length_label: str
+    volume_label: str
+    points: tuple[TimePoint, ...] = ()
+
+
+def history(report: Report, over_time: tuple[Course, ...], wording: Wording = ENGLISH) -> History:
+    """Return what is plotted of the courses, with labels in a language.
 
     The sum of the target lesions where there is a course of it, else the length of the index tumour, whose volumes stand beside either.
     """
@@ -51,8 +58,12 @@ def history(report: Report, over_time: tuple[Course, ...]) -> tuple[str, tuple[T
             if course is tumour:
                 known = replace(known, volume_ml=_float(point.volume_ml), volume_proposed=not point.confirmed)
             found[point.study_instance_uid] = known
-    label = _LENGTHS[lengths.item] if lengths is not None else Phrase.LENGTH_OVER_TIME
-    return label.value, tuple(sorted(found.values(), key=lambda p: p.date))
+    what = wording.say(_LENGTHS[lengths.item] if lengths is not None else Phrase.LENGTH_OVER_TIME)
+    return History(
+        length_label=what if lengths is None or not lengths.subject else f"{what} ({lengths.subject})",
+        volume_label=f"{wording.say(Phrase.VOLUME_OVER_TIME)}{f' ({index})' if index else ''}",
+        points=tuple(sorted(found.values(), key=lambda p: p.date)),
+    )
 
 
 def _float(number: Decimal | None) -> float | None:

@@ -1,4 +1,4 @@
-"""What a destination may get beside the SRs: the page as a PDF, key images with the plot of the course, a key object selection, presentation states.
+"""What a destination may get beside the SRs: the page as a PDF, key images, a key object selection, presentation states.
 
 They show what the report says and add nothing to it. Each version makes them anew, in series of their own, newest instance last.
 """
@@ -186,7 +186,7 @@ def content(
     report, template, signature = produced.report, produced.template, produced.signature
     said = wording(produced.options.language)
     over_time = courses_of(report, template, clinical, prior)
-    label, points = history(report, over_time)
+    plotted = history(report, over_time, said)
     signed = None
     if signature is not None:
         person = signature.person
@@ -202,8 +202,9 @@ def content(
         sop_instance_uid=sop_instance_uid,
         signed=signed,
         evidence_rows=tuple(_evidence(produced, clinical, said)),
-        history=points,
-        history_label=label,
+        history=plotted.points,
+        history_label=plotted.length_label,
+        volume_label=plotted.volume_label,
         courses=over_time,
         pictures=tuple(i.picture() for i in images.images),
         wording=said,
@@ -259,13 +260,10 @@ class _Maker:
 
     def course(self, prior: PriorReport | None, clinical: Clinical, *, number: int) -> Iterator[Rendition]:
         """Yield the plot of the tumour over time, behind the slices as the ``number``-th picture, where there is a plot."""
-        said = wording(self._produced.options.language)
-        report = self._produced.report
+        report, said = self._produced.report, wording(self._produced.options.language)
         over_time = courses_of(report, self._produced.template, clinical, prior)
-        label, points = history(report, over_time)
-        shown = said.language.phrases.get(label, label)
-        words = captions(said)
-        drawn = plots(points, shown, words)
+        plotted, words = history(report, over_time, said), captions(said)
+        drawn = plots(plotted.points, plotted.length_label, words, plotted.volume_label)
         if not drawn:
             return
         title = said.say(Phrase.COURSE_OF, what=drawn[0].title)
@@ -273,7 +271,7 @@ class _Maker:
         notes = (*((words.hollow,) if proposed else ()), said.say(Phrase.NOT_FOR_MEASUREMENT))
         envelope = self._envelope("key-image", f"course{self._language}")
         part10 = course_image(
-            course_picture(drawn, title, notes),
+            course_picture((replace(drawn[0], title=title), *drawn[1:]), notes),
             self._produced.study,
             envelope,
             number=self._version * _IMAGES_OF_A_VERSION + number,

@@ -1,4 +1,4 @@
-"""The course of a disease: what every examination says of a lesion, or of the sum of the target lesions. For rows, tables and plots alike."""
+"""The course of a disease: what every examination says of a lesion, or of the sum of the target lesions."""
 
 from __future__ import annotations
 

@@ -67,6 +67,7 @@ def page_content(
     evidence_rows: tuple[EvidenceRow, ...] = (),
     history: tuple[TimePoint, ...] = (),
     history_label: str = "Long axis",
+    volume_label: str = "",
     courses: tuple[Course, ...] = (),
     pictures: tuple[Picture, ...] = (),
     wording: Wording = ENGLISH,
@@ -85,8 +86,8 @@ def page_content(
         Who verified it and when; None: a draft, which the page says in large letters.
     evidence_rows:
         The differential: features that favour a diagnosis or argue against it.
-    history, history_label:
-        The tumour over time, this examination included, and what its lengths are: for the plot.
+    history, history_label, volume_label:
+        The tumour over time, this examination included, and what its lengths and volumes are: for the plot.
     courses:
         What each examination measured, for the tables; they stand for the answers that say the same in words.
     pictures:
@@ -105,6 +106,7 @@ def page_content(
         pictures=pictures,
         history=history,
         history_label=wording.language.phrases.get(history_label, history_label),
+        volume_label=volume_label,
         courses=course_tables(courses, report, wording),
         lesions=tuple(_lesions(report, template, wording, told)),
         matrices=tuple(_matrices(report, template, wording)),

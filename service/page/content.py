@@ -178,7 +178,9 @@ class CourseTable:
     """What was measured over time, the oldest examination first: of the lesion, or the sum, that the title names."""
 
     title: str
+    #: the heads of the columns, and the unit below each
     columns: tuple[str, ...]
+    units: tuple[str, ...]
     rows: tuple[CourseRow, ...]
     #: how many examinations are left out behind the first
     left_out: int = 0
@@ -224,8 +226,10 @@ class PageContent:
     impression: tuple[Paragraph, ...]
     pictures: tuple[Picture, ...] = ()
     history: tuple[TimePoint, ...] = ()
-    #: what the lengths of the history are: "Sum of target lesions", "Long axis"
+    #: what the lengths of the history are: "Sum of target lesions", "Long axis (LMS-T1)"
     history_label: str = "Long axis"
+    #: what its volumes are: "Volume (LMS-T1)"; empty: as the captions call them
+    volume_label: str = ""
     courses: tuple[CourseTable, ...] = ()
     lesions: tuple[Table, ...] = ()
     matrices: tuple[Matrix, ...] = ()

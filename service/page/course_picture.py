@@ -13,19 +13,19 @@ from service.page.plot import Plot
 
 #: pixels
 WIDTH = 1024
-_HEAD, _PANEL, _FOOT_LINE, _EDGE = 64, 400, 30, 32
+_PANEL, _FOOT_LINE, _EDGE = 400, 30, 32
 _LEFT, _RIGHT, _TOP, _BOTTOM = 110, 90, 100, 56
-_SIZE, _TITLE_SIZE = 22, 26
+_SIZE, _TITLE_SIZE, _SMALL = 22, 26, 19
 _GROUND, _INK, _SOFT, _GRID = (0, 0, 0), (235, 238, 242), (160, 168, 178), (60, 66, 74)
 #: as the main line on a key image
 _LINE = (255, 200, 60)
 _DOT, _LINE_WIDTH = 9.0, 3.0
 #: characters of a line of text
-_LONGEST = 110
+_LONGEST = 300
 
 
-def course_picture(plots: tuple[Plot, ...], title: str, notes: tuple[str, ...]) -> Pixels:
-    """Return plots below each other under a title, ``notes`` at the foot: RGB, shape (rows, columns, 3).
+def course_picture(plots: tuple[Plot, ...], notes: tuple[str, ...]) -> Pixels:
+    """Return plots below each other, ``notes`` at the foot: RGB, shape (rows, columns, 3).
 
     Points that nobody confirmed are hollow.
 
@@ -37,22 +37,34 @@ def course_picture(plots: tuple[Plot, ...], title: str, notes: tuple[str, ...]) 
     if not plots:
         msg = "there is no plot to draw"
         raise ValueError(msg)
-    height = _HEAD + _PANEL * len(plots) + _FOOT_LINE * len(notes) + _EDGE
+    lines = [line for note in notes for line in _wrapped(one_line(note, _LONGEST))]
+    height = _PANEL * len(plots) + _FOOT_LINE * len(lines) + _EDGE
     canvas = np.empty((height, WIDTH, 3), dtype=np.float64)
     canvas[:] = _GROUND
-    tops = [_HEAD + _PANEL * n for n in range(len(plots))]
+    tops = [_PANEL * n for n in range(len(plots))]
     for plot, top in zip(plots, tops, strict=True):
         _lines(canvas, plot, top)
     image = Image.fromarray(np.rint(canvas).astype(np.uint8))
     pen = ImageDraw.Draw(image)
-    pen.text((_EDGE, _EDGE), one_line(title, _LONGEST), font=face(_TITLE_SIZE), fill=_INK, anchor="lm")
     for plot, top in zip(plots, tops, strict=True):
         _texts(pen, plot, top)
-    foot = _HEAD + _PANEL * len(plots) + _FOOT_LINE // 2
-    for number, note in enumerate(notes):
+    foot = _PANEL * len(plots) + _FOOT_LINE // 2
+    for number, line in enumerate(lines):
         at = (_EDGE, foot + number * _FOOT_LINE)
-        pen.text(at, one_line(note, _LONGEST), font=face(_SIZE - 3), fill=_SOFT, anchor="lm")
+        pen.text(at, line, font=face(_SMALL), fill=_SOFT, anchor="lm")
     return np.asarray(image)
+
+
+def _wrapped(note: str) -> list[str]:
+    """Return a note in lines that fit between the edges."""
+    lines: list[str] = []
+    for word in note.split(" "):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and face(_SMALL).getlength(longer) <= WIDTH - 2 * _EDGE:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _x(at: float) -> float:
@@ -80,11 +92,12 @@ def _lines(canvas: Floats, plot: Plot, top: int) -> None:
 
 
 def _texts(pen: ImageDraw.ImageDraw, plot: Plot, top: int) -> None:
-    pen.text((_EDGE, top + 24), one_line(plot.title, _LONGEST), font=face(_SIZE), fill=_INK, anchor="lm")
+    pen.text((_EDGE, top + _EDGE), one_line(plot.title, _LONGEST), font=face(_TITLE_SIZE), fill=_INK, anchor="lm")
     for tick in plot.up:
-        pen.text((_x(0) - 34, _y(tick.at, top)), tick.label, font=face(_SIZE - 3), fill=_SOFT, anchor="rm")
+        pen.text((_x(0) - 34, _y(tick.at, top)), tick.label, font=face(_SMALL), fill=_SOFT, anchor="rm")
     for tick in plot.across:
-        pen.text((_x(tick.at), _y(0, top) + 28), tick.label, font=face(_SIZE - 3), fill=_SOFT, anchor="mm")
+        pen.text((_x(tick.at), _y(0, top) + 28), tick.label, font=face(_SMALL), fill=_SOFT, anchor="mm")
     for mark in plot.marks:
         at = (_x(mark.x), _y(mark.y, top) - _DOT - 14)
-        pen.text(at, mark.label, font=face(_SIZE), fill=_INK, anchor="mm")
+        # its ground keeps a number clear of the lines
+        pen.text(at, mark.label, font=face(_SIZE), fill=_INK, anchor="mm", stroke_width=4, stroke_fill=_GROUND)

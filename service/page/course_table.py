@@ -15,23 +15,28 @@ from service.sr.phrases import Phrase, Wording
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Column:
-    """A column: its head, the number of a point, and how it is written."""
+    """A column: its head and unit, the number of a point, and how it is written."""
 
     head: Phrase
+    unit: Phrase | str
     number: Callable[[CoursePoint], Decimal | None]
     decimals: int = 1
     #: a change, which says its sign
     signed: bool = False
 
 
-_LENGTHS = {"fu.sum": Phrase.COURSE_SUM, "sz.long_axis": Phrase.COURSE_LONG, "sz.short_axis": Phrase.COURSE_SHORT}
+_LENGTHS = {
+    "fu.sum": Phrase.COURSE_SUM,
+    "sz.long_axis": Phrase.LENGTH_OVER_TIME,
+    "sz.short_axis": Phrase.SHORT_OVER_TIME,
+}
 _BESIDE = (
-    _Column(head=Phrase.COURSE_PCT_BASELINE, number=lambda p: p.pct_baseline, signed=True),
-    _Column(head=Phrase.COURSE_PCT_NADIR, number=lambda p: p.pct_nadir, signed=True),
-    _Column(head=Phrase.COURSE_VOLUME, number=lambda p: p.volume_ml),
-    _Column(head=Phrase.COURSE_PCT_VOLUME, number=lambda p: p.pct_volume, signed=True),
-    _Column(head=Phrase.COURSE_DOUBLING, number=lambda p: p.doubling_days, decimals=0),
-    _Column(head=Phrase.COURSE_ATTENUATION, number=lambda p: p.attenuation_hu, decimals=0),
+    _Column(head=Phrase.COURSE_PCT_BASELINE, unit="%", number=lambda p: p.pct_baseline, signed=True),
+    _Column(head=Phrase.COURSE_PCT_NADIR, unit="%", number=lambda p: p.pct_nadir, signed=True),
+    _Column(head=Phrase.VOLUME_OVER_TIME, unit="mL", number=lambda p: p.volume_ml),
+    _Column(head=Phrase.COURSE_PCT_VOLUME, unit="%", number=lambda p: p.pct_volume, signed=True),
+    _Column(head=Phrase.COURSE_DOUBLING, unit=Phrase.DAYS, number=lambda p: p.doubling_days, decimals=0),
+    _Column(head=Phrase.COURSE_ATTENUATION, unit="HU", number=lambda p: p.attenuation_hu, decimals=0),
 )
 
 
@@ -41,17 +46,14 @@ def course_tables(courses: tuple[Course, ...], report: Report, wording: Wording)
 
 
 def _table(course: Course, report: Report, wording: Wording) -> CourseTable:
-    columns = [
-        c
-        for c in (_Column(head=_LENGTHS[course.item], number=lambda p: p.length_mm), *_BESIDE)
-        if any(c.number(p) is not None for p in course.points)
-    ]
+    length = _Column(head=_LENGTHS[course.item], unit="mm", number=lambda p: p.length_mm)
+    columns = [c for c in (length, *_BESIDE) if any(c.number(p) is not None for p in course.points)]
     subject = report.subject(course.subject)
     what = words.lesion_label(report, subject, wording) if subject else wording.say(Phrase.SUM_OVER_TIME)
     return CourseTable(
         title=wording.say(Phrase.COURSE, what=what),
-        # a unit stays beside its word
-        columns=tuple(wording.say(c.head).replace(", ", ",\N{NO-BREAK SPACE}") for c in columns),
+        columns=tuple(wording.say(c.head) for c in columns),
+        units=tuple(wording.say(c.unit) if isinstance(c.unit, Phrase) else c.unit for c in columns),
         rows=tuple(_row(p, columns, wording) for p in course.told),
         left_out=course.untold,
     )
@@ -76,4 +78,4 @@ def _cell(point: CoursePoint, column: _Column, wording: Wording) -> str:
         return ""
     shown = number.quantize(Decimal(1).scaleb(-column.decimals), ROUND_HALF_UP)
     sign = "+" if column.signed and shown > 0 else ""
-    return f"{sign}{wording.decimal(abs(shown) if not shown else shown)}"
+    return f"{sign}{wording.decimal(shown or abs(shown))}"

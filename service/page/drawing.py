@@ -198,6 +198,7 @@ def _bound(value: float, end: int) -> int:
 
 @functools.cache
 def face(size: int) -> ImageFont.FreeTypeFont:
+    """Return the font of labels, in pixels."""
     font = fonts_folder() / "Inter-SemiBold.otf"
     # the basic layout is the same on every machine; the other needs a library that may be absent
     return ImageFont.truetype(str(font), size, layout_engine=ImageFont.Layout.BASIC)

@@ -99,7 +99,8 @@ class _Page:
         yield "</section>"
 
     def _figures(self) -> Iterator[str]:
-        drawn = plots(self._content.history, self._content.history_label, self._captions)
+        content = self._content
+        drawn = plots(content.history, content.history_label, self._captions, content.volume_label)
         if not self._content.pictures and not drawn:
             return
         yield '<div class="figures">'
@@ -142,18 +143,20 @@ class _Page:
     def _course(self, table: CourseTable) -> Iterator[str]:
         words = self._captions
         yield f"<h2>{self._text(table.title)}</h2>"
-        heads = "".join(f'<th scope="col">{self._text(h)}</th>' for h in (words.examined, *table.columns, words.stands))
-        yield f'<div class="course"><table><thead><tr>{heads}</tr></thead><tbody>'
+        columns = zip(table.columns, table.units, strict=True)
+        heads = "".join(f'<th scope="col">{self._text(h)}<br>{self._text(u)}</th>' for h, u in columns)
+        first, last = (f'<th scope="col">{self._text(h)}</th>' for h in (words.examined, words.stands))
+        yield f'<div class="course"><table><thead><tr>{first}{heads}{last}</tr></thead><tbody>'
         for number, row in enumerate(table.rows):
             if number == 1 and table.left_out:
                 more = self._text(words.more_examinations.format(count=table.left_out))
                 yield f'<tr><td class="wide" colspan="{len(table.columns) + 2}">… {more} …</td></tr>'
-            here = f" ({self._text(words.this_examination)})" if row.here else ""
+            here = f" <small>({self._text(words.this_examination)})</small>" if row.here else ""
             cells = "".join(f'<td class="number">{self._text(c) or "–"}</td>' for c in row.cells)
             kind = "proposed" if row.proposed else "source"
             line = '<tr class="here">' if row.here else "<tr>"
             stands = f'<td class="{kind}">{self._text(row.stands)}</td>'
-            yield f'{line}<th scope="row">{self._text(row.date)}{here}</th>{cells}{stands}</tr>'
+            yield f'{line}<th scope="row"><span>{self._text(row.date)}</span>{here}</th>{cells}{stands}</tr>'
         yield "</tbody></table></div>"
 
     def _answers(self, title: str, tables: tuple[Table, ...]) -> Iterator[str]:

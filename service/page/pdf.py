@@ -192,7 +192,9 @@ def _json(content: PageContent, fit: _Fit, clean: Clean) -> bytes:
             for i, p in enumerate(content.pictures[:MOST_PICTURES])
         ],
         "more_pictures": max(0, len(content.pictures) - MOST_PICTURES),
-        "plots": [_plot(p, line) for p in plots(content.history, content.history_label, captions)],
+        "plots": [
+            _plot(p, line) for p in plots(content.history, content.history_label, captions, content.volume_label)
+        ],
         "courses": [_course(c, fit, line, captions) for c in content.courses[: fit.tables]],
         "lesions": [_table(t, fit, line, own, captions) for t in content.lesions[: fit.tables]],
         "matrices": [_matrix(m, fit, line, own) for m in content.matrices[: fit.tables]],
@@ -250,7 +252,7 @@ def _course(table: CourseTable, fit: _Fit, line: Line, captions: Captions) -> di
     left_out = table.left_out + len(table.rows) - len(rows)
     return {
         "title": line(table.title),
-        "columns": list(table.columns),
+        "columns": list(zip(table.columns, table.units, strict=True)),
         "rows": [
             {"date": line(r.date), "cells": list(r.cells), "stands": r.stands, "proposed": r.proposed, "here": r.here}
             for r in rows

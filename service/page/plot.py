@@ -42,12 +42,18 @@ class Plot:
     up: tuple[Tick, ...]
 
 
-def plots(history: tuple[TimePoint, ...], length_label: str, captions: Captions = _ENGLISH) -> tuple[Plot, ...]:
-    """Return a plot of the lengths and one of the volumes, each where it has two dated points; points without a date are left out."""
+def plots(
+    history: tuple[TimePoint, ...], length_label: str, captions: Captions = _ENGLISH, volume_label: str = ""
+) -> tuple[Plot, ...]:
+    """Return a plot of the lengths and one of the volumes, each where it has two dated points; points without a date are left out.
+
+    ``length_label``, ``volume_label``: what they are of; without a label volumes are called that.
+    """
     dated = _ordered([(d, p) for p in history if (d := _day(p.date)) is not None])
     lengths = [(d, p.length_mm, p.proposed) for d, p in dated if p.length_mm is not None]
     volumes = [(d, p.volume_ml, p.volume_proposed) for d, p in dated if p.volume_ml is not None]
-    found = (_plot(f"{length_label}, mm", lengths, captions), _plot(f"{captions.volume}, mL", volumes, captions))
+    titles = f"{length_label}, mm", f"{volume_label or captions.volume}, mL"
+    found = (_plot(titles[0], lengths, captions), _plot(titles[1], volumes, captions))
     return tuple(p for p in found if p is not None)
 
 
@@ -109,5 +115,6 @@ def _step(highest: float) -> float:
 
 
 def _number(value: float, captions: Captions) -> str:
-    said = f"{value:.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"  # noqa: PLR2004 - readable digits
+    # half up, as the report's own sentences round
+    said = f"{math.floor(value + 0.5)}" if value >= 10 or value == int(value) else f"{value:.1f}"  # noqa: PLR2004 - readable digits
     return said.replace(".", captions.decimal_mark)

@@ -381,9 +381,9 @@ def over_time(report: Report, prior: PriorReport | None) -> tuple[Course, ...]:
 
 def test_a_time_point_without_a_report_is_in_the_plot():
     here = dated(stated({"sz.long_axis@LMS-T1": 50}, template="response"))
-    label, drawn = history(here, over_time(here, measured_between()))
-    assert label == "Long axis"
-    assert [(p.date, p.length_mm, p.volume_ml, p.proposed) for p in drawn] == [
+    drawn = history(here, over_time(here, measured_between()))
+    assert drawn.length_label == "Long axis (LMS-T1)"
+    assert [(p.date, p.length_mm, p.volume_ml, p.proposed) for p in drawn.points] == [
         ("20260101", 45, 40, True),
         ("20260301", 50, None, False),
     ]
@@ -394,9 +394,9 @@ def test_a_time_point_without_a_report_is_in_the_plot():
 
 def test_the_plot_of_the_sums_begins_at_the_baseline_and_has_the_volumes_of_the_index_tumour():
     report = derived(dated(today(**{"sz.volume@LMS-T1": 90})), chain(measured_between(), baseline()))
-    label, drawn = history(report, over_time(report, chain(measured_between(), baseline())))
-    assert label == "Sum of target lesions"
-    assert [(p.date, p.length_mm, p.volume_ml) for p in drawn] == [
+    drawn = history(report, over_time(report, chain(measured_between(), baseline())))
+    assert (drawn.length_label, drawn.volume_label) == ("Sum of target lesions", "Volume (LMS-T1)")
+    assert [(p.date, p.length_mm, p.volume_ml) for p in drawn.points] == [
         ("20251001", 100, None),
         ("20260101", None, 40),
         ("20260301", 80, 90),
@@ -421,7 +421,9 @@ def scanned(hounsfield: float, date: str, *, volts: int = 120) -> Report:
     uid = next(s.tracking_uid for s in made.subjects if s.scope is Scope.SERIES)
     evidence = replace(builders.instance(1, 1).reference, series_instance_uid=uid)
     return dated(
-        replace(made, answers=tuple(replace(a, evidence=(evidence,)) if a.item == "ct.hu" else a for a in made.answers)),
+        replace(
+            made, answers=tuple(replace(a, evidence=(evidence,)) if a.item == "ct.hu" else a for a in made.answers)
+        ),
         date,
     )
 

@@ -1,4 +1,4 @@
-"""The measured course: of each lesion and of the sum of the targets, one row for each examination, the oldest first. Nothing is interpolated.
+"""The measured course: of each lesion, and of the sum of the targets, what every examination says. Nothing is interpolated.
 
 The rows of the report's text, the table and the plot of the page are all made from the same `Course`. What nobody confirmed is shown and
 says so; nothing is compared with it that `earlier` and `response` do not compare with it.
