@@ -20,6 +20,8 @@ class CoursePoint:
     here: bool = False
     #: the examination that changes from baseline are counted from
     baseline: bool = False
+    #: no report states the sum: it was added up from the sizes of the targets
+    added_up: bool = False
     #: mm; what it is of, the course says (`Course.item`)
     length_mm: Decimal | None = None
     #: mm; of a lesion, beside the length

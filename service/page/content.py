@@ -166,7 +166,7 @@ class CourseRow:
     date: str
     #: as many as there are columns; empty: nothing, or nothing that can be compared
     cells: tuple[str, ...]
-    #: "confirmed", "proposed", "partly proposed"
+    #: "confirmed", "proposed", "partly proposed", "confirmed, added up"
     stands: str
     proposed: bool = False
     #: the examination that the report is about

@@ -61,10 +61,11 @@ def _table(course: Course, report: Report, wording: Wording) -> CourseTable:
 
 def _row(point: CoursePoint, columns: list[_Column], wording: Wording) -> CourseRow:
     sure = Phrase.IS_CONFIRMED if point.all_confirmed else Phrase.PARTLY_PROPOSED
+    stands = wording.say(sure if point.confirmed else Phrase.PROPOSED)
     return CourseRow(
         date=wording.date(point.date) or wording.say(Phrase.THIS_EXAMINATION if point.here else Phrase.UNKNOWN_DATE),
         cells=tuple(_cell(point, c, wording) for c in columns),
-        stands=wording.say(sure if point.confirmed else Phrase.PROPOSED),
+        stands=wording.say(Phrase.ADDED_UP, stands=stands) if point.added_up else stands,
         proposed=not point.all_confirmed,
         here=point.here,
     )

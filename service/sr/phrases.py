@@ -140,6 +140,7 @@ class Phrase(enum.StrEnum):
     COLUMN_STANDS = "Status"
     IS_BASELINE = "baseline"
     IS_CONFIRMED = "confirmed"
+    ADDED_UP = "{stands}, added up"
     PARTLY_PROPOSED = "partly proposed"
     THIS_EXAMINATION = "this examination"
     UNKNOWN_DATE = "an unknown date"

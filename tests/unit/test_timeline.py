@@ -301,10 +301,20 @@ def test_the_sums_are_told_with_the_changes_that_the_report_derives():
     assert answer.status is Status.AUTOMATIC
 
 
+def test_what_is_not_told_makes_no_row_doubtful():
+    hounsfield = stated({}, proposed={"ct.hu@LMS-T1": 60}, template="response", lesions=2)
+    here = today()
+    here = replace(here, answers=(*here.answers, *hounsfield.answers))
+    (answer,) = derived(dated(here), baseline()).answers_of("fu.course", "LMS-T1")
+    assert answer.values[-1] == "2026-03-01: long axis 50 mm (-16.7 % from baseline, -16.7 % from nadir)"
+
+
 def test_a_sum_that_no_report_states_is_that_of_the_confirmed_sizes():
     prior = chain(followed(30, 20, "20260201", sum_too=False), baseline())
     (answer,) = derived(dated(today()), prior).answers_of("fu.sum_course")
-    assert str(answer.values[1]).startswith("2026-02-01: sum of targets 50 mm (-50.0 % from baseline")
+    assert answer.values[1] == (
+        "2026-02-01: sum of targets 50 mm (-50.0 % from baseline, -50.0 % from nadir, added up from the sizes of the targets; not confirmed)"
+    )
 
 
 def test_a_draft_of_ours_is_told_as_not_confirmed_and_compared_with_nothing():

@@ -45,9 +45,9 @@ def course_of_lesion(look: Look, subject: str) -> Course | None:
     """Return what every examination that measured a lesion says of it; None where only this one did, or this one did not."""
     look = replace(look, subject=subject)
     item = axis_of(look, subject)
-    here = _here(look, item)
+    measured = any(look.answers(i, subject) for i in _sizes(item))
     thens = [t for t in reversed(seen(look, subject)) if any(_listed(t, i) for i in _sizes(item))]
-    if not thens or here is None:
+    if not thens or not measured:
         return None
     base = None if is_baseline(look.report) else baseline_size(look, item, subject)
     start, since = baseline_point(look), since_baseline(look)
@@ -62,10 +62,9 @@ def course_of_lesion(look: Look, subject: str) -> Course | None:
             counted = first_number(then.answers(item)) if then.point.reported else None
             least = min(n for n in (least, counted) if n is not None)
         points.append(point)
-    here = _compared(look, here, base, least)
-    if all(p.attenuation_hu is None for p in points):
-        # by itself it is no course
-        here = replace(here, attenuation_hu=None)
+    # an attenuation that none can be held against is no course
+    mean = means(look.answers(_ATTENUATION, subject)) if any(p.attenuation_hu is not None for p in points) else ()
+    here = _compared(look, _here(look, item, mean), base, least)
     return Course(subject=subject, item=item, points=(*points, here))
 
 
@@ -89,12 +88,9 @@ def _listed(then: Then, item: str) -> tuple[Answer, ...]:
     return then.answers(item) or tuple(a for a in then.report.answers_of(item, then.subject.key) if evaluated(a))
 
 
-def _here(look: Look, item: str) -> CoursePoint | None:
+def _here(look: Look, item: str, mean: tuple[Answer, ...]) -> CoursePoint:
     answers = {i: look.answers(i, look.subject) for i in _sizes(item)}
-    if not any(answers.values()):
-        return None
     growth = look.answers(_DOUBLING, look.subject)
-    mean = means(look.answers(_ATTENUATION, look.subject))
     made = _point(look, study_date(look.report), item, answers, mean, first_number(growth))
     return replace(made, here=True, growth_confirmed=made.growth_confirmed and not _proposed(growth))
 
@@ -190,7 +186,7 @@ def _sums(look: Look) -> Iterator[CoursePoint]:
     since = since_baseline(look)
     least = base
     for point in reversed(points_of(look)):
-        sum_mm, sure = _sum_then(look, point, added=point in since)
+        sum_mm, sure, added_up = _sum_then(look, point, add=point in since)
         if point == base_point and base is not None:
             yield CoursePoint(
                 study_instance_uid=point.study_instance_uid,
@@ -204,6 +200,7 @@ def _sums(look: Look) -> Iterator[CoursePoint]:
             made = CoursePoint(
                 study_instance_uid=point.study_instance_uid,
                 date=point.study_date,
+                added_up=added_up,
                 length_mm=sum_mm,
                 confirmed=sure,
                 changes_confirmed=not (follows and _proposed(stated_base)),
@@ -213,13 +210,13 @@ def _sums(look: Look) -> Iterator[CoursePoint]:
                 least = min(least, sum_mm)
 
 
-def _sum_then(look: Look, point: PriorReport, *, added: bool) -> tuple[Decimal | None, bool]:
-    """Return the sum at an earlier time point and whether it counts: as reported, else ``added`` up, else as a draft proposed it."""
+def _sum_then(look: Look, point: PriorReport, *, add: bool) -> tuple[Decimal | None, bool, bool]:
+    """Return the sum at an earlier time point, whether it counts, and whether it was added up: as reported, else added up, else as proposed."""
     said = tuple(a for a in point.report.answers_of(SUM) if evaluated(a)) if point.report is not None else ()
     if said and not _proposed(said):
-        return first_number(said), True
-    total = sum_at(look, point) if added else None
-    return (total, point.reported) if total is not None else (first_number(said), False)
+        return first_number(said), True, False
+    total = sum_at(look, point) if add else None
+    return (total, point.reported, True) if total is not None else (first_number(said), False, False)
 
 
 # --- all of a report -----------------------------------------------------------------------------------------------------
@@ -276,6 +273,7 @@ def _row(course: Course, point: CoursePoint) -> str:
             _signed(point.pct_baseline, "from baseline"),
             _signed(point.pct_nadir, "from nadir"),
             "baseline" if point.baseline else "",
+            "added up from the sizes of the targets" if point.added_up else "",
         )
         parts.append(_aside(said, changes, unsure(point.changes_confirmed)))
     if course.item == _LONG and point.short_axis_mm is not None:
