@@ -211,7 +211,7 @@ def _sums(look: Look) -> Iterator[CoursePoint]:
 
 
 def _sum_then(look: Look, point: PriorReport, *, add: bool) -> tuple[Decimal | None, bool, bool]:
-    """Return the sum at an earlier time point, whether it counts, and whether it was added up: as reported, else added up, else as proposed."""
+    """Return the sum at an earlier time point, whether it counts and was added up: as reported, else added up, else as proposed."""
     said = tuple(a for a in point.report.answers_of(SUM) if evaluated(a)) if point.report is not None else ()
     if said and not _proposed(said):
         return first_number(said), True, False
