@@ -408,7 +408,7 @@ class Node(Section):
     objects: tuple[Literal["measurements", "pdf", "key-image", "key-objects", "presentation"], ...] = Field(
         default=("measurements",),
         description="what the node gets beside the report: its lines as a second SR, the page as a PDF, the measured slices as "
-        "pictures, a selection of their originals, a presentation state over them",
+        "pictures with the plot over time, a selection of their originals, a presentation state over them",
     )
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, populate_by_name=True)

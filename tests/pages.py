@@ -134,7 +134,7 @@ def report(*more: Answer, subjects: tuple[Subject, ...] = ()) -> Report:
 HISTORY = (
     TimePoint(date="20251201", length_mm=118, volume_ml=684),
     TimePoint(date="20260115", length_mm=96, volume_ml=455),
-    TimePoint(date="20260301", length_mm=79, volume_ml=301, proposed=True),
+    TimePoint(date="20260301", length_mm=79, volume_ml=301, proposed=True, volume_proposed=True),
 )
 EVIDENCE = (
     EvidenceRow(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from service.flow import differential
+from service.flow.history import courses_of, history
 from service.flow.lifecycle import State
 from service.flow.produce import (
     EXTRAS,
@@ -24,19 +25,20 @@ from service.flow.produce import (
     series_uid,
 )
 from service.model.measurement import Reference
-from service.model.prior import CoursePoint, PriorReport
-from service.model.report import Date, Quantity, Report, Scope, Status, Subject, Uid
+from service.model.prior import PriorReport
 from service.model.uids import derived_uid
-from service.page.assemble import page_content
-from service.page.content import EvidenceRow, PageContent, Signature, TimePoint
+from service.page.assemble import captions, page_content
+from service.page.content import EvidenceRow, PageContent, Signature
+from service.page.course_picture import course_picture
 from service.page.drawing import draw
 from service.page.pdf import page
 from service.page.pictures import KeyImages
+from service.page.plot import plots
 from service.settings import Clinical
 from service.sr.companion import Profile
 from service.sr.document import Envelope
 from service.sr.encapsulated_pdf import ENCAPSULATED_PDF, encapsulated_pdf
-from service.sr.key_image import SECONDARY_CAPTURE, key_image
+from service.sr.key_image import SECONDARY_CAPTURE, course_image, key_image
 from service.sr.key_objects import KEY_OBJECT_SELECTION, key_objects
 from service.sr.phrases import Phrase, Wording, wording
 from service.sr.presentation_state import GRAYSCALE_SOFTCOPY_PRESENTATION_STATE, groups, presentation_state
@@ -86,7 +88,7 @@ def for_destination(
     version: int,
     created_at: dt.datetime,
     predecessors: Mapping[Kind, tuple[Reference, ...]] = NO_PREDECESSORS,
-    course: tuple[CoursePoint, ...] = (),
+    prior: PriorReport | None = None,
     clinical: Clinical = DEFAULTS,
 ) -> tuple[Rendition, ...]:
     """Return everything that a destination gets of a version, the report first, checked and frozen.
@@ -99,7 +101,7 @@ def for_destination(
         A rendition failed a check; nothing of it may be sent.
     """
     if wish.sop_class_uid == ENCAPSULATED_PDF:
-        page_alone = _Maker(produced, version, created_at).pdf(None, images, course, clinical)
+        page_alone = _Maker(produced, version, created_at).pdf(None, images, prior, clinical)
         made: tuple[Rendition, ...] = (replace(page_alone, kind="report"),)
     else:
         made = renditions(
@@ -115,7 +117,7 @@ def for_destination(
         return made
     wanted = wish.objects - ({"pdf"} if wish.sop_class_uid == ENCAPSULATED_PDF else frozenset())
     beside = extras(
-        produced, made[0], wanted, images, version=version, created_at=created_at, course=course, clinical=clinical
+        produced, made[0], wanted, images, version=version, created_at=created_at, prior=prior, clinical=clinical
     )
     return (*made, *beside)
 
@@ -133,7 +135,7 @@ def extras(
     *,
     version: int,
     created_at: dt.datetime,
-    course: tuple[CoursePoint, ...] = (),
+    prior: PriorReport | None = None,
     clinical: Clinical = DEFAULTS,
 ) -> tuple[Rendition, ...]:
     """Return the objects of ``wanted`` that a version has, frozen.
@@ -145,18 +147,19 @@ def extras(
     report:
         The SR that they belong to: the PDF names it as its source.
     wanted:
-        Kinds (`service.flow.produce.EXTRAS`); a report without a line on an image has only a page.
+        Kinds (`service.flow.produce.EXTRAS`); a report without a line on an image has only a page, and the plot of its course where
+        there is one.
     images:
         The measured slices.
-    course:
-        What earlier examinations measured.
+    prior:
+        The patient's newest earlier time point, with those before it: for the course.
     clinical:
         Thresholds of the completeness and of the differential.
     """
     make = _Maker(produced, version, created_at)
     found = []
     if "pdf" in wanted:
-        found.append(make.pdf(report, images, course, clinical))
+        found.append(make.pdf(report, images, prior, clinical))
     for kind, several in (
         ("key-image", make.key_images),
         ("key-objects", make.key_objects),
@@ -164,6 +167,8 @@ def extras(
     ):
         if kind in wanted and images.images:
             found.extend(several(images))
+        if kind == "key-image" and kind in wanted:
+            found.extend(make.course(prior, clinical, number=len(images.images) + 1))
     return tuple(found)
 
 
@@ -174,13 +179,14 @@ def content(
     version: int,
     sop_instance_uid: str,
     created_at: dt.datetime,
-    course: tuple[CoursePoint, ...] = (),
+    prior: PriorReport | None = None,
     clinical: Clinical = DEFAULTS,
 ) -> PageContent:
     """Return what stands on the page of a report."""
     report, template, signature = produced.report, produced.template, produced.signature
     said = wording(produced.options.language)
-    label, points = history(report, course)
+    over_time = courses_of(report, template, clinical, prior)
+    plotted = history(report, over_time, said)
     signed = None
     if signature is not None:
         person = signature.person
@@ -196,8 +202,10 @@ def content(
         sop_instance_uid=sop_instance_uid,
         signed=signed,
         evidence_rows=tuple(_evidence(produced, clinical, said)),
-        history=points,
-        history_label=label,
+        history=plotted.points,
+        history_label=plotted.length_label,
+        volume_label=plotted.volume_label,
+        courses=over_time,
         pictures=tuple(i.picture() for i in images.images),
         wording=said,
     )
@@ -215,7 +223,7 @@ class _Maker:
         self._created_at = created_at
 
     def pdf(
-        self, report: Rendition | None, images: KeyImages, course: tuple[CoursePoint, ...], clinical: Clinical
+        self, report: Rendition | None, images: KeyImages, prior: PriorReport | None, clinical: Clinical
     ) -> Rendition:
         """Return the page as Encapsulated PDF; without ``report`` it stands for the report itself."""
         made = content(
@@ -224,7 +232,7 @@ class _Maker:
             version=self._version,
             sop_instance_uid=report.sop_instance_uid if report else "",
             created_at=self._created_at,
-            course=course,
+            prior=prior,
             clinical=clinical,
         )
         said = wording(self._produced.options.language)
@@ -249,6 +257,28 @@ class _Maker:
                 proposed=image.proposed,
             )
             yield rendition("key-image", envelope, part10)
+
+    def course(self, prior: PriorReport | None, clinical: Clinical, *, number: int) -> Iterator[Rendition]:
+        """Yield the plot of the tumour over time, behind the slices as the ``number``-th picture, where there is a plot."""
+        report, said = self._produced.report, wording(self._produced.options.language)
+        over_time = courses_of(report, self._produced.template, clinical, prior)
+        plotted, words = history(report, over_time, said), captions(said)
+        drawn = plots(plotted.points, plotted.length_label, words, plotted.volume_label)
+        if not drawn:
+            return
+        title = said.say(Phrase.COURSE_OF, what=drawn[0].title)
+        proposed = any(m.proposed for p in drawn for m in p.marks)
+        notes = (*((words.hollow,) if proposed else ()), said.say(Phrase.NOT_FOR_MEASUREMENT))
+        envelope = self._envelope("key-image", f"course{self._language}")
+        part10 = course_image(
+            course_picture((replace(drawn[0], title=title), *drawn[1:]), notes),
+            self._produced.study,
+            envelope,
+            number=self._version * _IMAGES_OF_A_VERSION + number,
+            title=title,
+            proposed=proposed,
+        )
+        yield rendition("key-image", envelope, part10)
 
     def key_objects(self, images: KeyImages) -> Iterator[Rendition]:
         """Yield the selection of the original slices."""
@@ -309,75 +339,3 @@ def _evidence(produced: Produced, clinical: Clinical, said: Wording) -> Iterator
             # what the candidates' file calls it is English; its findings, and where they are from, stay as they are written there
             diagnosis = row.label if said.english else said.meaning(row.code)
             yield EvidenceRow(diagnosis=diagnosis, favours=favours, argues_against=against, source=row.cite)
-
-
-def history(report: Report, course: tuple[CoursePoint, ...] = ()) -> tuple[str, tuple[TimePoint, ...]]:
-    """Return the tumour over time, this examination included, and what its lengths are.
-
-    The sum of the target lesions where every examination with a sum allows it; else the long axis of the index tumour, known over time by
-    its tracking UID alone, or by the one that a person confirmed as its own.
-    """
-    lesion = next(iter(report.subjects_of(Scope.LESION)), None)
-    names = {"", lesion.tracking_uid, *_confirmed_names(report, lesion)} if lesion else {""}
-    points = [
-        *(p for p in course if p.study_instance_uid != report.study_instance_uid and p.tracking_uid in names),
-        *_own(report, lesion),
-    ]
-    lengths = "fu.sum" if sum(p.item == "fu.sum" for p in points) > 1 else "sz.long_axis"
-    found: dict[str, TimePoint] = {}
-    for point in points:
-        if point.item in {lengths, "sz.volume"}:
-            known = found.get(point.date, TimePoint(date=point.date))
-            known = replace(known, proposed=known.proposed or point.proposed)
-            if point.item == lengths:
-                found[point.date] = replace(known, length_mm=point.number)
-            else:
-                found[point.date] = replace(known, volume_ml=point.number)
-    label = "Sum of target lesions" if lengths == "fu.sum" else "Long axis"
-    return label, tuple(found[date] for date in sorted(found))
-
-
-def _confirmed_names(report: Report, lesion: Subject) -> frozenset[str]:
-    answers = report.answers_of("fu.same_as", lesion.key)
-    return frozenset(v.value for a in answers if a.status is Status.CONFIRMED for v in a.values if isinstance(v, Uid))
-
-
-def measured_course(prior: PriorReport) -> tuple[CoursePoint, ...]:
-    """Return what one earlier time point gives for the course; empty where it has no date."""
-    report = prior.report
-    if report is None or not prior.study_date:
-        return ()
-    lesions = report.subjects_of(Scope.LESION)
-    asked = [("fu.sum", None), *((i, lesion) for lesion in lesions for i in ("sz.long_axis", "sz.volume"))]
-    return tuple(
-        CoursePoint(
-            study_instance_uid=prior.study_instance_uid,
-            date=prior.study_date,
-            item=item,
-            tracking_uid=lesion.tracking_uid if lesion is not None else "",
-            number=float(value.number),
-            proposed=answer.status is Status.PROPOSED,
-        )
-        for item, lesion in asked
-        for answer in report.answers_of(item, lesion.key if lesion is not None else "")
-        for value in answer.values[:1]
-        if isinstance(value, Quantity) and value.number is not None
-    )
-
-
-def _own(report: Report, lesion: Subject | None) -> Iterator[CoursePoint]:
-    """Yield what this report says for the course."""
-    date = next((v.value for a in report.answers_of("tid.study_date") for v in a.values if isinstance(v, Date)), "")
-    asked = [("fu.sum", ""), *((i, lesion.key) for i in ("sz.long_axis", "sz.volume") if lesion)]
-    for item, subject in asked if date else ():
-        for answer in report.answers_of(item, subject):
-            for value in answer.values[:1]:
-                if isinstance(value, Quantity) and value.number is not None:
-                    yield CoursePoint(
-                        study_instance_uid=report.study_instance_uid,
-                        date=date,
-                        item=item,
-                        tracking_uid=lesion.tracking_uid if lesion and subject else "",
-                        number=float(value.number),
-                        proposed=answer.status is Status.PROPOSED,
-                    )

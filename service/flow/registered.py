@@ -54,8 +54,8 @@ _READS: Mapping[str, set[str]] = {
     "sgr": _VOLUMES,
     "diameter_rate": {"sz.long_axis", "fu.interval"},
     "lesion_change": {"sz.long_axis"},
-    "lesion_course": {"sz.long_axis", "sz.short_axis", "sz.volume", "ct.hu"},
-    "sum_course": {"fu.sum", *_SUMS},
+    "lesion_course": {*_TARGETS, *_VOLUMES, "ct.hu", "tech.phase", "fu.doubling"},
+    "sum_course": {*_TARGETS, *_SUMS, "fu.sum", "fu.pct_baseline", "fu.pct_nadir"},
 }  # fmt: skip
 #: what derivations read that could be derived itself; `impression` and `dd_feature` are words that no derivation reads
 READS: Mapping[str, frozenset[str]] = MappingProxyType({name: frozenset(items) for name, items in _READS.items()})

@@ -16,22 +16,6 @@ class KnownLesion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CoursePoint:
-    """One number of the course of a disease, as the current report of a study has it."""
-
-    study_instance_uid: str
-    #: Study Date (DA)
-    date: str
-    #: the item that it answers: ``sz.long_axis`` (mm), ``sz.volume`` (mL), ``fu.sum`` (mm)
-    item: str
-    #: of the lesion; empty for a number about the report as a whole
-    tracking_uid: str
-    number: float
-    #: measured by a machine and not confirmed
-    proposed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where a segmented structure lies, and how large it is."""
 

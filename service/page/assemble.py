@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from service import __version__
 from service.model.code import Code
+from service.model.course import Course
 from service.model.report import Answer, Completeness, Provenance, Quantity, Report, Scope, Status, Subject, Value
 from service.model.study import Study
 from service.page.content import (
@@ -30,6 +31,7 @@ from service.page.content import (
     Table,
     TimePoint,
 )
+from service.page.course_table import course_tables
 from service.sr import words
 from service.sr.encode import observer_rows
 from service.sr.phrases import ENGLISH, Phrase, Wording
@@ -44,6 +46,8 @@ _MATRICES = (Scope.VESSEL, Scope.ORGAN, Scope.NODE, Scope.METASTASIS, Scope.CAND
 _MOST_COLUMNS = 6
 #: identity rows: the heading of their table says them
 _IDENTITY = frozenset({"tid.tracking_id", "tid.tracking_uid"})
+#: what a table over time tells
+_COURSES = frozenset({"fu.course", "fu.sum_course"})
 #: texts of these were put together by the software
 _WRITTEN = frozenset({Provenance.RULE, Provenance.PRIOR, Provenance.SEGMENTATION})
 _SEXES = {"M": Phrase.MALE, "F": Phrase.FEMALE, "O": Phrase.OTHER}
@@ -63,6 +67,8 @@ def page_content(
     evidence_rows: tuple[EvidenceRow, ...] = (),
     history: tuple[TimePoint, ...] = (),
     history_label: str = "Long axis",
+    volume_label: str = "",
+    courses: tuple[Course, ...] = (),
     pictures: tuple[Picture, ...] = (),
     wording: Wording = ENGLISH,
 ) -> PageContent:
@@ -80,13 +86,16 @@ def page_content(
         Who verified it and when; None: a draft, which the page says in large letters.
     evidence_rows:
         The differential: features that favour a diagnosis or argue against it.
-    history, history_label:
-        The tumour over time, this examination included, and what its lengths are.
+    history, history_label, volume_label:
+        The tumour over time, this examination included, and what its lengths and volumes are: for the plot.
+    courses:
+        What each examination measured, for the tables; they stand for the answers that say the same in words.
     pictures:
         Drawn key images, the most important first.
     wording:
         The language of the page. What is handed over as text (differential, captions of pictures) is in it already.
     """
+    told = frozenset(c.subject for c in courses)
     return PageContent(
         title=wording.heading(template.title),
         banner="" if signed else wording.say(Phrase.BANNER),
@@ -97,10 +106,12 @@ def page_content(
         pictures=pictures,
         history=history,
         history_label=wording.language.phrases.get(history_label, history_label),
-        lesions=tuple(_lesions(report, template, wording)),
+        volume_label=volume_label,
+        courses=course_tables(courses, report, wording),
+        lesions=tuple(_lesions(report, template, wording, told)),
         matrices=tuple(_matrices(report, template, wording)),
         evidence=evidence_rows,
-        sections=tuple(_sections(report, template, wording)),
+        sections=tuple(_sections(report, template, wording, told)),
         open_items=tuple(wording.prompt(p, template) for p in counted.open_items),
         remarks=tuple(wording.note(r) for r in report.remarks),
         version=wording.say(Phrase.VERSION, version=version),
@@ -135,6 +146,10 @@ def captions(wording: Wording) -> Captions:
         note=wording.say(Phrase.NOTE),
         hollow=wording.say(Phrase.HOLLOW),
         volume=wording.say(Phrase.VOLUME_OVER_TIME),
+        examined=wording.say(Phrase.EXAMINATION),
+        this_examination=wording.say(Phrase.THIS_EXAMINATION),
+        stands=wording.say(Phrase.COLUMN_STANDS),
+        more_examinations=wording.say(Phrase.MORE_EXAMINATIONS),
         page_of=wording.say(Phrase.PAGE_OF),
         more_tables=wording.say(Phrase.MORE_TABLES),
         more_pictures=wording.say(Phrase.MORE_PICTURES),
@@ -216,27 +231,29 @@ def _proposed(answer: Answer) -> bool:
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
-def _shown(items: Iterable[Item]) -> Iterator[Item]:
-    """Leave out what is no reader's business: UIDs, and what the heading says already."""
-    return (i for i in items if i.type is not ItemType.UID and i.key not in _IDENTITY)
+def _shown(items: Iterable[Item], *, told: bool = False) -> Iterator[Item]:
+    """Leave out what is no reader's business: UIDs, what the heading says already, and a course that is ``told`` in a table."""
+    return (
+        i for i in items if i.type is not ItemType.UID and i.key not in _IDENTITY and not (told and i.key in _COURSES)
+    )
 
 
-def _lesions(report: Report, template: Template, wording: Wording) -> Iterator[Table]:
-    asked = tuple(_shown(i for i in template if i.scope is Scope.LESION))
+def _lesions(report: Report, template: Template, wording: Wording, told: Collection[str]) -> Iterator[Table]:
     for subject in report.subjects_of(Scope.LESION):
+        asked = _shown((i for i in template if i.scope is Scope.LESION), told=subject.key in told)
         rows = tuple(_rows(report, asked, subject.key, wording))
         if rows or subject.remarks:
             remarks = tuple(wording.note(r) for r in subject.remarks)
             yield _table(words.lesion_label(report, subject, wording), rows, wording, remarks)
 
 
-def _sections(report: Report, template: Template, wording: Wording) -> Iterator[Table]:
+def _sections(report: Report, template: Template, wording: Wording, told: Collection[str]) -> Iterator[Table]:
     for section in template.sections:
         if section.key == _IMPRESSION:
             continue
         # who answers for the report stands in the head, what made it in the foot
         asked = (i for i in section.items if i.scope is Scope.REPORT and i.key not in observer_rows(report))
-        rows = tuple(_rows(report, tuple(_shown(asked)), "", wording))
+        rows = tuple(_rows(report, _shown(asked, told="" in told), "", wording))
         if section.key == _TECHNIQUE:
             series = report.subjects_of(Scope.SERIES)
             rows = (*(r for s in series for r in _series(report, template, s, wording)), *rows)
@@ -265,7 +282,7 @@ def _series(report: Report, template: Template, subject: Subject, wording: Wordi
             yield replace(row, item=f"{name}: {row.item}")
 
 
-def _rows(report: Report, items: tuple[Item, ...], subject: str, wording: Wording) -> Iterator[Row]:
+def _rows(report: Report, items: Iterable[Item], subject: str, wording: Wording) -> Iterator[Row]:
     for item in items:
         for answer in report.answers_of(item.key, subject):
             for value in answer.values:

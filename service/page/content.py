@@ -33,6 +33,10 @@ class Captions:
     note: str = "Note"
     hollow: str = "Hollow points: proposed, not confirmed. Lines join the points and say nothing of the time between."
     volume: str = "Volume"
+    examined: str = "Examination"
+    this_examination: str = "this examination"
+    stands: str = "Status"
+    more_examinations: str = "{count} more examinations"
     page_of: str = "page {page} of {pages}"
     more_tables: str = "{count} more tables or rows of this page stand in the report only."
     more_pictures: str = "{count} more measured images in the report."
@@ -156,6 +160,33 @@ class EvidenceRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CourseRow:
+    """One examination of a table over time."""
+
+    date: str
+    #: as many as there are columns; empty: nothing, or nothing that can be compared
+    cells: tuple[str, ...]
+    #: "confirmed", "proposed", "partly proposed", "confirmed, added up"
+    stands: str
+    proposed: bool = False
+    #: the examination that the report is about
+    here: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CourseTable:
+    """What was measured over time, the oldest examination first: of the lesion, or the sum, that the title names."""
+
+    title: str
+    #: the heads of the columns, and the unit below each
+    columns: tuple[str, ...]
+    units: tuple[str, ...]
+    rows: tuple[CourseRow, ...]
+    #: how many examinations are left out behind the first
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimePoint:
     """The tumour at one examination; None where it was not measured then."""
 
@@ -164,8 +195,10 @@ class TimePoint:
     #: the sum of the target lesions, or the long axis where there is one lesion; mm
     length_mm: float | None = None
     volume_ml: float | None = None
-    #: measured by a machine and not confirmed: drawn hollow
+    #: the length was measured by a machine and not confirmed: drawn hollow
     proposed: bool = False
+    #: so was the volume
+    volume_proposed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,8 +226,11 @@ class PageContent:
     impression: tuple[Paragraph, ...]
     pictures: tuple[Picture, ...] = ()
     history: tuple[TimePoint, ...] = ()
-    #: what the lengths of the history are: "Sum of target lesions", "Long axis"
+    #: what the lengths of the history are: "Sum of target lesions", "Long axis (LMS-T1)"
     history_label: str = "Long axis"
+    #: what its volumes are: "Volume (LMS-T1)"; empty: as the captions call them
+    volume_label: str = ""
+    courses: tuple[CourseTable, ...] = ()
     lesions: tuple[Table, ...] = ()
     matrices: tuple[Matrix, ...] = ()
     evidence: tuple[EvidenceRow, ...] = ()

@@ -162,7 +162,7 @@ def _line(canvas: Floats, mark: Mark, scale: tuple[float, float]) -> None:
         pieces += [_across(points[0], points[1], tick), _across(points[-1], points[-2], tick)]
     for extra, colour in ((_HALO_WIDTH, _HALO), (0.0, _MAIN if mark.main else _SECOND)):
         for start, end in pieces:
-            _stroke(canvas, start, end, width + 2 * extra, colour)
+            stroke(canvas, start, end, width + 2 * extra, colour)
 
 
 def _across(at: tuple[float, float], towards: tuple[float, float], half: float) -> tuple[Point, Point]:
@@ -172,7 +172,7 @@ def _across(at: tuple[float, float], towards: tuple[float, float], half: float) 
     return (at[0] + x, at[1] + y), (at[0] - x, at[1] - y)
 
 
-def _stroke(
+def stroke(
     canvas: Floats, start: tuple[float, float], end: tuple[float, float], width: float, colour: tuple[int, int, int]
 ) -> None:
     """Blend a line into the canvas: how much of a pixel it covers follows from the distance of the pixel's centre (0.5, 0.5)."""
@@ -197,7 +197,8 @@ def _bound(value: float, end: int) -> int:
 
 
 @functools.cache
-def _face(size: int) -> ImageFont.FreeTypeFont:
+def face(size: int) -> ImageFont.FreeTypeFont:
+    """Return the font of labels, in pixels."""
     font = fonts_folder() / "Inter-SemiBold.otf"
     # the basic layout is the same on every machine; the other needs a library that may be absent
     return ImageFont.truetype(str(font), size, layout_engine=ImageFont.Layout.BASIC)
@@ -213,7 +214,7 @@ def _labels(image: Image.Image, marks: tuple[Mark, ...], scale: tuple[float, flo
         if not mark.label or not mark.points:
             continue
         said = one_line(mark.label, _LABEL_LENGTH)
-        left, top, right, bottom = pen.textbbox((0, 0), said, font=_face(size))
+        left, top, right, bottom = pen.textbbox((0, 0), said, font=face(size))
         width, height = right - left, bottom - top
         ends = [(x * scale[0], y * scale[1]) for x, y in (mark.points[-1], mark.points[0])]
         box = _place(ends, (width, height), image.size, taken, drawn, gap=size * 0.6)
@@ -221,7 +222,7 @@ def _labels(image: Image.Image, marks: tuple[Mark, ...], scale: tuple[float, flo
         pen.text(
             (box[0] - left, box[1] - top),
             said,
-            font=_face(size),
+            font=face(size),
             fill=_MAIN if mark.main else _SECOND,
             stroke_width=max(1, size // 9),
             stroke_fill=_HALO,

@@ -12,7 +12,7 @@ import html
 from collections.abc import Iterable, Iterator
 from importlib import resources
 
-from service.page.content import Cell, EvidenceRow, Matrix, PageContent, Row, Table
+from service.page.content import Cell, CourseTable, EvidenceRow, Matrix, PageContent, Row, Table
 from service.page.legible import More, visible
 from service.page.pdf import png
 from service.page.plot import Plot, plots
@@ -63,6 +63,7 @@ class _Page:
             *self._head(),
             *self._impression(),
             *self._figures(),
+            *(part for c in content.courses for part in self._course(c)),
             *self._answers(captions.tumour, content.lesions),
             *(part for m in content.matrices for part in self._matrix(m)),
             *self._evidence(content.evidence),
@@ -98,7 +99,8 @@ class _Page:
         yield "</section>"
 
     def _figures(self) -> Iterator[str]:
-        drawn = plots(self._content.history, self._content.history_label, self._captions)
+        content = self._content
+        drawn = plots(content.history, content.history_label, self._captions, content.volume_label)
         if not self._content.pictures and not drawn:
             return
         yield '<div class="figures">'
@@ -137,6 +139,25 @@ class _Page:
             at = f'x="{x(mark.x)}" y="{y(mark.y) - 9}"'
             parts.append(f'<text class="number" {at} text-anchor="middle">{self._text(mark.label)}</text>')
         return "".join(parts) + "</svg>"
+
+    def _course(self, table: CourseTable) -> Iterator[str]:
+        words = self._captions
+        yield f"<h2>{self._text(table.title)}</h2>"
+        columns = zip(table.columns, table.units, strict=True)
+        heads = "".join(f'<th scope="col">{self._text(h)}<br>{self._text(u)}</th>' for h, u in columns)
+        first, last = (f'<th scope="col">{self._text(h)}</th>' for h in (words.examined, words.stands))
+        yield f'<div class="course"><table><thead><tr>{first}{heads}{last}</tr></thead><tbody>'
+        for number, row in enumerate(table.rows):
+            if number == 1 and table.left_out:
+                more = self._text(words.more_examinations.format(count=table.left_out))
+                yield f'<tr><td class="wide" colspan="{len(table.columns) + 2}">… {more} …</td></tr>'
+            here = f" <small>({self._text(words.this_examination)})</small>" if row.here else ""
+            cells = "".join(f'<td class="number">{self._text(c) or "–"}</td>' for c in row.cells)
+            kind = "proposed" if row.proposed else "source"
+            line = '<tr class="here">' if row.here else "<tr>"
+            stands = f'<td class="{kind}">{self._text(row.stands)}</td>'
+            yield f'{line}<th scope="row"><span>{self._text(row.date)}</span>{here}</th>{cells}{stands}</tr>'
+        yield "</tbody></table></div>"
 
     def _answers(self, title: str, tables: tuple[Table, ...]) -> Iterator[str]:
         if not tables:

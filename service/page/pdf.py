@@ -20,7 +20,7 @@ import typst
 from PIL import Image
 
 from service.page import legible
-from service.page.content import Captions, Matrix, PageContent, Picture, Row, Table
+from service.page.content import Captions, CourseTable, Matrix, PageContent, Picture, Row, Table
 from service.page.plot import Plot, plots
 
 #: the most pages: a report with an answer to everything about three lesions takes seven. What is larger is no report that a person wrote:
@@ -176,7 +176,7 @@ def _json(content: PageContent, fit: _Fit, clean: Clean) -> bytes:
     def short(value: str) -> str:
         return clean(" ".join(value.split("\n")), min(fit.text, _HEAD), more)
 
-    kinds = (content.lesions, content.matrices, content.sections)
+    kinds = (content.courses, content.lesions, content.matrices, content.sections)
     left_out = sum(max(0, len(k) - fit.tables) for k in kinds) + max(0, len(content.evidence) - fit.lines)
 
     data = {
@@ -192,7 +192,10 @@ def _json(content: PageContent, fit: _Fit, clean: Clean) -> bytes:
             for i, p in enumerate(content.pictures[:MOST_PICTURES])
         ],
         "more_pictures": max(0, len(content.pictures) - MOST_PICTURES),
-        "plots": [_plot(p, line) for p in plots(content.history, content.history_label, captions)],
+        "plots": [
+            _plot(p, line) for p in plots(content.history, content.history_label, captions, content.volume_label)
+        ],
+        "courses": [_course(c, fit, line, captions) for c in content.courses[: fit.tables]],
         "lesions": [_table(t, fit, line, own, captions) for t in content.lesions[: fit.tables]],
         "matrices": [_matrix(m, fit, line, own) for m in content.matrices[: fit.tables]],
         "evidence": [
@@ -240,6 +243,21 @@ def _row(table: Table, row: Row, line: Line, own: Line) -> dict[str, object]:
         "proposed": row.proposed,
         "numeric": row.numeric,
         "wide": row.wide,
+    }
+
+
+def _course(table: CourseTable, fit: _Fit, line: Line, captions: Captions) -> dict[str, object]:
+    # the first and the last are what a course is about
+    rows = table.rows if len(table.rows) <= fit.rows else (table.rows[0], *table.rows[1 - max(fit.rows, 2) :])
+    left_out = table.left_out + len(table.rows) - len(rows)
+    return {
+        "title": line(table.title),
+        "columns": list(zip(table.columns, table.units, strict=True)),
+        "rows": [
+            {"date": line(r.date), "cells": list(r.cells), "stands": r.stands, "proposed": r.proposed, "here": r.here}
+            for r in rows
+        ],
+        "more": captions.more_examinations.format(count=left_out) if left_out else "",
     }
 
 

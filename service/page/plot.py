@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.page.content import Captions, TimePoint
 
@@ -16,7 +16,7 @@ _ENGLISH = Captions()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A point: x from the left, y from the bottom, both 0 to 1, and the number beside it."""
+    """A point: x from the left, y from the bottom, both 0 to 1, and the number beside it; empty where it would run into another."""
 
     x: float
     y: float
@@ -42,12 +42,18 @@ class Plot:
     up: tuple[Tick, ...]
 
 
-def plots(history: tuple[TimePoint, ...], length_label: str, captions: Captions = _ENGLISH) -> tuple[Plot, ...]:
-    """Return a plot of the lengths and one of the volumes, each where it has two dated points; points without a date are left out."""
+def plots(
+    history: tuple[TimePoint, ...], length_label: str, captions: Captions = _ENGLISH, volume_label: str = ""
+) -> tuple[Plot, ...]:
+    """Return a plot of the lengths and one of the volumes, each where it has two dated points; points without a date are left out.
+
+    ``length_label``, ``volume_label``: what they are of; without a label volumes are called that.
+    """
     dated = _ordered([(d, p) for p in history if (d := _day(p.date)) is not None])
     lengths = [(d, p.length_mm, p.proposed) for d, p in dated if p.length_mm is not None]
-    volumes = [(d, p.volume_ml, p.proposed) for d, p in dated if p.volume_ml is not None]
-    found = (_plot(f"{length_label}, mm", lengths, captions), _plot(f"{captions.volume}, mL", volumes, captions))
+    volumes = [(d, p.volume_ml, p.volume_proposed) for d, p in dated if p.volume_ml is not None]
+    titles = f"{length_label}, mm", f"{volume_label or captions.volume}, mL"
+    found = (_plot(titles[0], lengths, captions), _plot(titles[1], volumes, captions))
     return tuple(p for p in found if p is not None)
 
 
@@ -74,9 +80,21 @@ def _plot(title: str, points: list[tuple[dt.date, float, bool]], captions: Capti
         Mark(x=(d - first).days / days, y=value / top, label=_number(value, captions), proposed=proposed)
         for d, value, proposed in points
     )
+    marks = _legible(marks)
     across = tuple(Tick(at=m.x, label=captions.day(d)) for m, (d, _, _) in zip(marks, points, strict=True))
     up = tuple(Tick(at=i * step / top, label=_number(i * step, captions)) for i in range(round(top / step) + 1))
     return Plot(title=title, marks=marks, across=_apart(across), up=up)
+
+
+def _legible(marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
+    """Leave out numbers that would run into another: the first and the last stay, and the table has them all."""
+    room = 0.09
+    at, kept = marks[0].x, [marks[0]]
+    for mark in marks[1:-1]:
+        clear = mark.x - at >= room and marks[-1].x - mark.x >= room
+        at = mark.x if clear else at
+        kept.append(mark if clear else replace(mark, label=""))
+    return (*kept, marks[-1])
 
 
 def _apart(ticks: tuple[Tick, ...]) -> tuple[Tick, ...]:
@@ -97,5 +115,6 @@ def _step(highest: float) -> float:
 
 
 def _number(value: float, captions: Captions) -> str:
-    said = f"{value:.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"  # noqa: PLR2004 - readable digits
+    # half up, as the report's own sentences round
+    said = f"{math.floor(value + 0.5)}" if value >= 10 or value == int(value) else f"{value:.1f}"  # noqa: PLR2004 - readable digits
     return said.replace(".", captions.decimal_mark)

@@ -1,4 +1,4 @@
-"""Key images: a measured slice with its lines burnt in, as Secondary Capture (PS3.3 A.8.1), and the values that describe one.
+"""Key images: a measured slice with its lines burnt in, the plot of the course; as Secondary Capture (PS3.3 A.8.1), and what describes one.
 
 `MarkedImage` is what the key images, the key object selection and the presentation state are all made from.
 """
@@ -108,6 +108,47 @@ def key_image(
     ValueError
         ``pixels`` has another shape or type.
     """
+    ds = _capture(pixels, study, envelope, number)
+    ds.DerivationDescription = _description(source, proposed=proposed)
+    ds.SourceImageSequence = [_source(source.reference)]
+    ds.LossyImageCompression = "01" if source.lossy else "00"
+    ds.ImageComments = "Not for measurement: lines and text are burnt in"
+    return part10(ds)
+
+
+def course_image(
+    pixels: NDArray[np.uint8], study: Study, envelope: Envelope, *, number: int, title: str, proposed: bool
+) -> bytes:
+    """Return the plot of the tumour over time as a DICOM file, to stand among the key images.
+
+    It is drawn from the report's numbers and shows no image, so that it names none as its source.
+
+    Parameters
+    ----------
+    pixels:
+        The picture, RGB, shape (rows, columns, 3) (`service.page.course_picture`).
+    study, envelope, number:
+        As for `key_image`; ``number`` is another than theirs.
+    title:
+        What it shows, as it stands in the picture.
+    proposed:
+        Whether a number in it has yet to be confirmed by a person.
+
+    Raises
+    ------
+    ValueError
+        ``pixels`` has another shape or type.
+    """
+    ds = _capture(pixels, study, envelope, number)
+    status = "not all confirmed" if proposed else "confirmed"
+    ds.DerivationDescription = f"{title}: drawn from the numbers of the report ({status})"[:_MAX_DESCRIPTION]
+    ds.LossyImageCompression = "00"
+    ds.ImageComments = "Not for measurement: a plot"
+    return part10(ds)
+
+
+def _capture(pixels: NDArray[np.uint8], study: Study, envelope: Envelope, number: int) -> Dataset:
+    """Return what all captures have: the picture, with text burnt in."""
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:  # noqa: PLR2004 - rows, columns, RGB
         msg = f"a key image has rows x columns x 3 bytes, not {pixels.dtype} {pixels.shape}"
         raise ValueError(msg)
@@ -120,17 +161,13 @@ def key_image(
     # 2C, and not known to hold once viewers have turned the capture
     ds.PatientOrientation = ""
     ds.BurnedInAnnotation = "YES"
-    ds.DerivationDescription = _description(source, proposed=proposed)
-    ds.SourceImageSequence = [_source(source.reference)]
-    ds.LossyImageCompression = "01" if source.lossy else "00"
-    ds.ImageComments = "Not for measurement: lines and text are burnt in"
     ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "RGB", 0
     ds.Rows, ds.Columns = pixels.shape[:2]
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
     raw = np.ascontiguousarray(pixels).tobytes()
     ds.PixelData = raw + b"\0" * (len(raw) % 2)
     ds["PixelData"].VR = "OB"
-    return part10(ds)
+    return ds
 
 
 def _description(source: MarkedImage, *, proposed: bool) -> str:

@@ -13,15 +13,14 @@ from sqlalchemy.orm import Session
 from service.errors import InputError, StoreUnavailable
 from service.flow import produce as making
 from service.flow import timepoint
-from service.flow.objects import measured_course
 from service.flow.produce import Options
 from service.measure.segments import measure_study
 from service.model.events import StudyEvent
-from service.model.prior import CoursePoint, PriorReport
+from service.model.prior import PriorReport
 from service.model.study import Instance, Study
 from service.read.normalise import normalise
 from service.read.returned import document_bytes
-from service.store import course, events, inbox, outbox, priors, registry
+from service.store import events, inbox, outbox, priors, registry
 from service.work.services import Services
 
 _log = logging.getLogger("lms_sr.priors")
@@ -44,17 +43,6 @@ def prior_of(session: Session, study: Study) -> PriorReport | None:
         points.append(placed)
     points += [k.prior for k in read.values() if k.prior is not None and k.node and k.prior_study_uid not in reported]
     return timepoint.chain(points)
-
-
-def course_of(session: Session, study: Study) -> tuple[CoursePoint, ...]:
-    """Return what was measured over time: by reports in the registry, and at time points that it has no report of."""
-    patient = study.patient
-    points = list(course.course(session, patient.patient_id, patient.issuer))
-    reported = {p.study_instance_uid for p in points} | registry.studies_of(session, patient.patient_id, patient.issuer)
-    for kept in priors.kept(session, study.study_instance_uid):
-        if kept.prior is not None and kept.node and kept.prior_study_uid not in reported:
-            points += measured_course(kept.prior)
-    return tuple(sorted(points, key=lambda p: p.date))
 
 
 def refresh(services: Services, study: Study, options: Options) -> None:

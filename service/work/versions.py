@@ -15,7 +15,7 @@ from service.flow.lifecycle import Action, State
 from service.flow.objects import Wish, for_destination, needs_images
 from service.flow.produce import Kind, Options, Produced, Rendition
 from service.model.measurement import Reference
-from service.model.prior import CoursePoint
+from service.model.prior import PriorReport
 from service.model.signing import ADDENDED, PRELIMINARY, REPLACED, Predecessor
 from service.model.study import Study
 from service.page.pictures import KeyImages, key_images
@@ -172,7 +172,7 @@ def render(
                 version=last + 1,
                 predecessors=older,
                 created_at=now,
-                course=shown.course,
+                prior=shown.prior,
                 clinical=services.settings.clinical,
             )
     return Version(
@@ -192,11 +192,12 @@ class Shown:
     """What pages and pictures show beside the report."""
 
     images: KeyImages = field(default_factory=KeyImages)
-    course: tuple[CoursePoint, ...] = ()
+    #: the newest earlier time point, with those before it
+    prior: PriorReport | None = None
 
 
 def shown_of(services: Services, produced: Produced, wishes: Iterable[Wish]) -> Shown:
-    """Return the measured slices and the course of the disease where some destination gets to see them.
+    """Return the measured slices and the earlier time points where some destination gets to see them.
 
     A slice that cannot be shown (its pixels were removed, say) is logged; the numbers stand without it.
     """
@@ -208,7 +209,7 @@ def shown_of(services: Services, produced: Produced, wishes: Iterable[Wish]) -> 
     for problem in images.problems:
         _log.warning("key_image_left_out", extra={"ids": {"study": study.study_instance_uid, "reason": problem}})
     with services.reading() as session:
-        return Shown(images=images, course=earlier.course_of(session, study))
+        return Shown(images=images, prior=earlier.prior_of(session, study))
 
 
 def with_notes(
@@ -284,7 +285,7 @@ def render_again(services: Services, row: OutboxRecord, sop_class_uid: str) -> R
         version=row.version,
         predecessors=older,
         created_at=row.created_at,
-        course=shown.course,
+        prior=shown.prior,
         clinical=services.settings.clinical,
     )
     found = next((r for r in made if r.kind == row.kind), None)

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from service.demo import phantom as demo
 from service.demo.phantom import Phantom
 from service.flow.given import parse_text
+from service.flow.produce import CLASS_NAMES
 from service.measure.segments import measure_study
 from service.model.events import StudyEvent, StudyState
 from service.model.prior import Place, PriorReport
@@ -124,6 +125,21 @@ def test_a_segmentation_of_an_earlier_study_is_compared_with(make_world, today, 
     told = world.told(TODAY.study_instance_uid)
     assert "earlier examinations at PACS: 1 with something to compare, 1 objects of them asked for" in told
     assert ask(world).state is AskState.DONE
+
+
+@ONLY_SQLITE
+def test_the_plot_of_what_was_fetched_goes_out_with_the_key_images(make_world, today, before) -> None:
+    world = make_world(node(retrieve="get", objects=("key-image",)), outgoing=Outgoing(first_retry_seconds=60))
+    world.pacs.accepts = set(CLASS_NAMES)
+    put(world, tracked(before, TODAY.tracking_uid))
+    draft(world, today)
+    pictures = [dcmread(io.BytesIO(p)) for p in world.pacs.bytes.values()]
+    pictures = sorted((ds for ds in pictures if ds.get("SeriesNumber") == 9904), key=lambda ds: ds.InstanceNumber)
+    *slices, plot = pictures
+    assert slices
+    assert plot.DerivationDescription.startswith("Course of the tumour: Long axis (LMS-T1), mm")
+    rows = [str(v) for a in report(world).answers_of("fu.course", "LMS-T1") for v in a.values]
+    assert [r.partition(":")[0] for r in rows] == ["2025-12-01", "2026-03-01"]
 
 
 def of_another(objects: list[bytes], patient: str) -> list[bytes]:

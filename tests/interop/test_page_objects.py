@@ -17,12 +17,14 @@ from pydicom.uid import ExplicitVRLittleEndian
 from service.flow.objects import content
 from service.model.measurement import Reference
 from service.page.content import Fact, Paragraph
+from service.page.course_picture import course_picture
 from service.page.drawing import draw
 from service.page.hypertext import web_page
 from service.page.pdf import page
 from service.page.pictures import KeyImages
+from service.page.plot import plots
 from service.sr.encapsulated_pdf import ENCAPSULATED_PDF, encapsulated_pdf
-from service.sr.key_image import SECONDARY_CAPTURE, MarkedImage, Window, key_image
+from service.sr.key_image import SECONDARY_CAPTURE, MarkedImage, Window, course_image, key_image
 from service.sr.key_objects import KEY_OBJECT_SELECTION, key_objects
 from service.sr.presentation_state import GRAYSCALE_SOFTCOPY_PRESENTATION_STATE, presentation_state
 from tests import builders as b
@@ -63,6 +65,11 @@ def _key_image(image: MarkedImage) -> bytes:
     return key_image(pixels, image, p.study(), p.envelope(SECONDARY_CAPTURE), number=1, proposed=True)
 
 
+def _course() -> bytes:
+    pixels = course_picture(plots(p.HISTORY, "Sum of target lesions"), ("Not for measurement",))
+    return course_image(pixels, p.study(), p.envelope(SECONDARY_CAPTURE), number=2, title="Course", proposed=True)
+
+
 def _state(*images: MarkedImage) -> bytes:
     envelope = p.envelope(GRAYSCALE_SOFTCOPY_PRESENTATION_STATE)
     return presentation_state(images, p.study(), envelope, description="Measurements, proposed, not confirmed")
@@ -81,6 +88,7 @@ MAKERS = {
     "encapsulated PDF": (_document, "EncapsulatedPDF"),
     "key image": (lambda: _key_image(p.marked()), "SCImage"),
     "key image of tall pixels": (lambda: _key_image(p.marked(spacing=(3.0, 1.0), lossy=True)), "SCImage"),
+    "plot of the course": (_course, "SCImage"),
     "key objects": (lambda: _selection(p.LONG), "KeyObjectSelectionDocument"),
     "key objects, frames": (lambda: _selection(*(i.reference for i in _multiframe())), "KeyObjectSelectionDocument"),
     "presentation state": (lambda: _state(p.marked()), "GrayscaleSoftcopyPresentationState"),

@@ -94,7 +94,7 @@ def rois(draw: st.DrawFn) -> Reference:
 @st.composite
 def answers(draw: st.DrawFn, item: Item, subject: str) -> Answer:
     """Return one answer to ``item``."""
-    several = item.type is ItemType.CODES
+    several = item.many
     given_values = draw(st.lists(values(item), min_size=1, max_size=3 if several else 1, unique=True))
     if item.key == "tid.person_observer_name":
         # the reader's name comes from the login, never from a machine

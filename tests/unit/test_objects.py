@@ -12,9 +12,9 @@ from pydicom.uid import UID
 
 from service.flow import objects
 from service.flow.produce import EXTRAS, Produced, Rendition
-from service.model.prior import CoursePoint
 from service.page.pictures import KeyImage, KeyImages
 from tests import builders as b
+from tests import over_time
 from tests.pages import frame, marked
 
 NAMES = {
@@ -102,38 +102,45 @@ def test_what_is_proposed_says_so_on_every_object() -> None:
     assert "not confirmed" not in str(read(selection))
 
 
-def point(date: str, item: str, number: float, tracking_uid: str = "", study: str = "1.2.3") -> CoursePoint:
-    """Return a number of an earlier examination."""
-    return CoursePoint(study_instance_uid=study, date=date, item=item, tracking_uid=tracking_uid, number=number)
+# --- over time ---------------------------------------------------------------------------------------------------------
 
 
-class TestHistory:
-    report = b.produced().report
-    tracked = next(s.tracking_uid for s in report.subjects if s.key == "LMS-T1")
+def course(wanted: tuple[str, ...] = ("key-image",), images: KeyImages = IMAGES, **changes: object):
+    """Return the objects of a report with three earlier examinations."""
+    produced, prior = over_time.last()
+    return made(wanted, produced, images=images, prior=prior, **changes)
 
-    def test_one_examination_is_its_own_point(self) -> None:
-        label, (only,) = objects.history(self.report)
-        assert label == "Long axis"
-        assert (only.length_mm, only.volume_ml, only.proposed) == (80.4, 684.0, True)
 
-    def test_the_same_lesion_is_followed_and_no_other(self) -> None:
-        course = (
-            point("20250101", "sz.long_axis", 90, self.tracked),
-            point("20250101", "sz.volume", 300, self.tracked),
-            point("20250201", "sz.long_axis", 20, "2.25.99"),
-        )
-        _, points = objects.history(self.report, course)
-        first, this = points
-        assert (first.date, first.length_mm, first.volume_ml) == ("20250101", 90, 300)
-        assert (this.date, this.length_mm) == ("20260301", 80.4)
+def test_the_plot_of_the_course_stands_behind_the_key_images() -> None:
+    slice_, plot = (read(r) for r in course())
+    assert plot.SeriesInstanceUID == slice_.SeriesInstanceUID
+    assert plot.SOPInstanceUID != slice_.SOPInstanceUID
+    assert [int(ds.InstanceNumber) for ds in (slice_, plot)] == [301, 302]
+    assert plot.BurnedInAnnotation == "YES"
+    assert plot.ImageComments.startswith("Not for measurement")
+    assert "SourceImageSequence" not in plot
+    said = "Course of the tumour: Sum of target lesions, mm: drawn from the numbers of the report (not all confirmed)"
+    assert plot.DerivationDescription == said
 
-    def test_sums_of_targets_are_followed_where_there_are_several(self) -> None:
-        course = (point("20250101", "fu.sum", 120), point("20250601", "fu.sum", 80, study="1.2.4"))
-        label, points = objects.history(self.report, course)
-        assert label == "Sum of target lesions"
-        assert [p.length_mm for p in points] == [120, 80, None]
 
-    def test_an_older_number_of_this_study_is_not_counted_twice(self) -> None:
-        course = (point("20260301", "sz.long_axis", 1, self.tracked, study=b.STUDY_UID),)
-        _, (only,) = objects.history(self.report, course)
-        assert only.length_mm == 80.4
+def test_the_plot_needs_no_slice_and_the_slices_no_plot() -> None:
+    assert [r.kind for r in course(images=KeyImages())] == ["key-image"]
+    assert [r.kind for r in course(("key-objects", "pdf"), images=KeyImages())] == ["pdf"]
+    assert [r.kind for r in made(("key-image",))] == ["key-image"]
+
+
+def test_one_examination_is_no_plot() -> None:
+    produced, _ = over_time.last()
+    assert made(("key-image",), produced, images=KeyImages(), prior=None) == ()
+
+
+def test_the_plot_is_the_same_twice_and_another_object_in_each_version() -> None:
+    first, again, next_one = course()[1], course()[1], course(version=4)[1]
+    assert first == again
+    assert first.sop_instance_uid != next_one.sop_instance_uid
+
+
+def test_the_selection_of_originals_has_no_plot() -> None:
+    (selection,) = course(("key-objects",))
+    (series,) = read(selection).CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    assert [i.ReferencedSOPClassUID for i in series.ReferencedSOPSequence] == [b.CT_IMAGE]

@@ -10,10 +10,12 @@ import pytest
 from service.flow.choice import choose
 from service.flow.context import Context, Device
 from service.flow.derive import derive
-from service.flow.objects import history, measured_course
+from service.flow.history import courses_of, history
 from service.flow.prefill_prior import prior_answer, prior_nadir
+from service.model.course import Course
 from service.model.prior import PriorReport
 from service.model.report import Date, Provenance, Report, Scope, Status, Uid
+from sr_templates.evaluate import DEFAULTS
 from tests import builders
 from tests.stated import TEMPLATES, earlier, stated, values
 
@@ -325,32 +327,111 @@ def dated(report: Report, date: str = "20260301") -> Report:
     return replace(report, answers=(*report.answers, day))
 
 
-def test_the_course_is_told_oldest_first_with_what_nobody_confirmed():
-    measured = stated({}, proposed={"sz.long_axis@LMS-T1": 45, "sz.volume@LMS-T1": 40}, lesions=2)
-    prior = chain(
-        followed(30, 20, "20260201"),
-        point(measured, "1.9.7", "20260101", reported=False),
-        baseline(),
-    )
+def measured_between(date: str = "20260101", **sizes: float) -> PriorReport:
+    """Return a time point without a report of ours."""
+    found = {"sz.long_axis@LMS-T1": 45, "sz.volume@LMS-T1": 40, **sizes}
+    return point(stated({}, proposed=found, lesions=2), "1.9.7", date, reported=False)
+
+
+def test_the_course_is_told_in_rows_oldest_first_with_what_nobody_confirmed():
+    prior = chain(followed(30, 20, "20260201"), measured_between(), baseline())
     report = derived(dated(today()), prior)
     (answer,) = report.answers_of("fu.course", "LMS-T1")
-    (text,) = answer.values
-    assert isinstance(text, str)
-    assert text.split("; ") == [
-        "2025-10-01: long axis 60 mm",
-        "2026-01-01: long axis 45 mm, volume 40 mL (not confirmed)",
-        "2026-02-01: long axis 30 mm",
-        "2026-03-01: long axis 50 mm",
-    ]
+    assert answer.values == (
+        "2025-10-01: long axis 60 mm (baseline)",
+        "2026-01-01: long axis 45 mm (-25.0 % from baseline, -25.0 % from nadir), volume 40 mL (not confirmed)",
+        # what nobody confirmed is no nadir
+        "2026-02-01: long axis 30 mm (-50.0 % from baseline, -50.0 % from nadir)",
+        "2026-03-01: long axis 50 mm (-16.7 % from baseline, +66.7 % from nadir)",
+    )
     assert answer.status is Status.PROPOSED
     assert answer.basis == "3 earlier examinations"
-    (answer,) = report.answers_of("fu.sum_course")
-    assert answer.values == (
-        "2025-10-01: baseline 100.0 mm (not confirmed); 2026-02-01: 50 mm; 2026-03-01: 80.0 mm (smallest before: 50.0 mm)",
-    )
     (sure,) = derived(dated(today()), baseline()).answers_of("fu.course", "LMS-T1")
     assert sure.status is Status.AUTOMATIC
     assert derived(dated(today()), None).answers_of("fu.course", "LMS-T1") == ()
+
+
+def test_the_sums_are_told_with_the_changes_that_the_report_derives():
+    prior = chain(followed(30, 20, "20260201"), baseline())
+    report = derived(dated(today()), prior)
+    (answer,) = report.answers_of("fu.sum_course")
+    assert answer.values == (
+        "2025-10-01: sum of targets 100.0 mm (baseline) (not confirmed)",
+        "2026-02-01: sum of targets 50 mm (-50.0 % from baseline, -50.0 % from nadir; not confirmed)",
+        "2026-03-01: sum of targets 80.0 mm (-20.0 % from baseline, +60.0 % from nadir; not confirmed)",
+    )
+    assert values(report, "fu.pct_baseline") == [Decimal("-20.0")]
+    assert values(report, "fu.pct_nadir") == [Decimal("60.0")]
+    confirmed = derived(dated(today(**{"fu.sum_baseline": 100, "fu.sum_nadir": 50})), prior)
+    (answer,) = confirmed.answers_of("fu.sum_course")
+    assert answer.values[-1] == "2026-03-01: sum of targets 80.0 mm (-20.0 % from baseline, +60.0 % from nadir)"
+    assert answer.status is Status.AUTOMATIC
+
+
+def test_what_is_not_told_makes_no_row_doubtful():
+    hounsfield = stated({}, proposed={"ct.hu@LMS-T1": 60}, template="response", lesions=2)
+    here = today()
+    here = replace(here, answers=(*here.answers, *hounsfield.answers))
+    (answer,) = derived(dated(here), baseline()).answers_of("fu.course", "LMS-T1")
+    assert answer.values[-1] == "2026-03-01: long axis 50 mm (-16.7 % from baseline, -16.7 % from nadir)"
+
+
+def test_a_sum_that_no_report_states_is_that_of_the_confirmed_sizes():
+    prior = chain(followed(30, 20, "20260201", sum_too=False), baseline())
+    (answer,) = derived(dated(today()), prior).answers_of("fu.sum_course")
+    assert answer.values[1] == (
+        "2026-02-01: sum of targets 50 mm (-50.0 % from baseline, -50.0 % from nadir, added up from the sizes of the targets; not confirmed)"
+    )
+
+
+def test_a_draft_of_ours_is_told_as_not_confirmed_and_compared_with_nothing():
+    drafted = stated({}, proposed={"sz.long_axis@LMS-T1": 20}, template="response", lesions=2)
+    prior = chain(point(drafted, "1.9.7", "20260101"), baseline())
+    report = derived(dated(today()), prior)
+    (answer,) = report.answers_of("fu.course", "LMS-T1")
+    assert answer.values[1:] == (
+        "2026-01-01: long axis 20 mm (-66.7 % from baseline, -66.7 % from nadir) (not confirmed)",
+        "2026-03-01: long axis 50 mm (-16.7 % from baseline, -16.7 % from nadir)",
+    )
+    assert values(report, "fu.growth_rate", "LMS-T1") == []
+
+
+def grown(volume: float, date: str, study: str, *, template: str = "surveillance", **answers) -> PriorReport:
+    found = {"sz.long_axis@LMS-T1": 50, "sz.volume@LMS-T1": volume, **answers}
+    made = stated(found, template=template, provenance=Provenance.SEGMENTATION)
+    return point(dated(made, date), study, date)
+
+
+def test_growth_is_told_of_each_examination_as_the_report_derives_it():
+    prior = chain(grown(200, "20260201", "1.9.2"), grown(100, "20251024", "1.9.1"))
+    here = stated(
+        {"sz.long_axis@LMS-T1": 50, "sz.volume@LMS-T1": 150, "ctx.comparison_uid": "1.9.2"},
+        template="response",
+        provenance=Provenance.SEGMENTATION,
+    )
+    report = derived(dated(here), prior)
+    (answer,) = report.answers_of("fu.course", "LMS-T1")
+    assert answer.values == (
+        "2025-10-24: long axis 50 mm, volume 100 mL",
+        # 100 days, twice the volume
+        "2026-02-01: long axis 50 mm, volume 200 mL (+100.0 % since 2025-10-24, doubling time 100 days)",
+        # a volume that halves does not double
+        "2026-03-01: long axis 50 mm, volume 150 mL (-25.0 % since 2026-02-01)",
+    )
+    assert values(report, "fu.doubling", "LMS-T1") == []
+
+
+def test_the_doubling_time_of_this_examination_is_that_of_the_report():
+    here = stated(
+        {"sz.long_axis@LMS-T1": 50, "sz.volume@LMS-T1": 400, "ctx.comparison_uid": "1.9.2"},
+        template="response",
+        provenance=Provenance.SEGMENTATION,
+    )
+    report = derived(dated(here, "20260512"), grown(200, "20260201", "1.9.2"))
+    (days,) = values(report, "fu.doubling", "LMS-T1")
+    (answer,) = report.answers_of("fu.course", "LMS-T1")
+    assert days == 100
+    assert str(answer.values[-1]).endswith("volume 400 mL (+100.0 % since 2026-02-01, doubling time 100 days)")
 
 
 def test_a_long_course_keeps_its_beginning_and_its_end():
@@ -358,22 +439,79 @@ def test_a_long_course_keeps_its_beginning_and_its_end():
     (answer,) = derived(dated(today()), chain(*months, replace(baseline(), study_date="20231201"))).answers_of(
         "fu.course", "LMS-T1"
     )
-    (text,) = answer.values
-    assert isinstance(text, str)
-    assert text.startswith("2023-12-01: long axis 60 mm; … 1 more …; 2024-02-01")
-    assert text.endswith("2024-12-01: long axis 42 mm; 2026-03-01: long axis 50 mm")
+    assert len(answer.values) == 13
+    first, left_out, second, *_, last = (str(v) for v in answer.values)
+    assert first == "2023-12-01: long axis 60 mm (baseline)"
+    assert left_out == "… 2 more …"
+    assert second.startswith("2024-03-01: ")
+    # the smallest one is among those that are left out, and still the smallest
+    assert last == "2026-03-01: long axis 50 mm (-16.7 % from baseline, +61.3 % from nadir)"
+    assert answer.basis == "13 earlier examinations"
+
+
+# --- the courses of the plot and the table -----------------------------------------------------------------------------
+
+
+def over_time(report: Report, prior: PriorReport | None) -> tuple[Course, ...]:
+    return courses_of(report, TEMPLATES[report.template], DEFAULTS, prior)
 
 
 def test_a_time_point_without_a_report_is_in_the_plot():
-    measured = stated({}, proposed={"sz.long_axis@LMS-T1": 45, "sz.volume@LMS-T1": 40}, lesions=2)
-    points = measured_course(point(measured, "1.9.7", "20260101", reported=False))
-    label, drawn = history(dated(stated({"sz.long_axis@LMS-T1": 50}, template="response")), points)
-    assert label == "Long axis"
-    assert [(p.date, p.length_mm, p.volume_ml, p.proposed) for p in drawn] == [
+    here = dated(stated({"sz.long_axis@LMS-T1": 50}, template="response"))
+    drawn = history(here, over_time(here, measured_between()))
+    assert drawn.length_label == "Long axis (LMS-T1)"
+    assert [(p.date, p.length_mm, p.volume_ml, p.proposed) for p in drawn.points] == [
         ("20260101", 45, 40, True),
         ("20260301", 50, None, False),
     ]
-    other = with_uid(dated(stated({"sz.long_axis@LMS-T1": 50}, template="response")), "2.25.90")
-    assert len(history(other, points)[1]) == 1
-    assert len(history(same_as(other, "2.25.1"), points)[1]) == 2
-    assert measured_course(point(measured, "1.9.7", "")) == ()
+    other = with_uid(here, "2.25.90")
+    assert over_time(other, measured_between()) == ()
+    assert len(over_time(same_as(other, "2.25.1"), measured_between())) == 1
+
+
+def test_the_plot_of_the_sums_begins_at_the_baseline_and_has_the_volumes_of_the_index_tumour():
+    report = derived(dated(today(**{"sz.volume@LMS-T1": 90})), chain(measured_between(), baseline()))
+    drawn = history(report, over_time(report, chain(measured_between(), baseline())))
+    assert (drawn.length_label, drawn.volume_label) == ("Sum of target lesions", "Volume (LMS-T1)")
+    assert [(p.date, p.length_mm, p.volume_ml) for p in drawn.points] == [
+        ("20251001", 100, None),
+        ("20260101", None, 40),
+        ("20260301", 80, 90),
+    ]
+
+
+def test_each_lesion_with_a_history_has_a_course_of_its_own():
+    report = derived(dated(today()), baseline())
+    assert [(c.subject, c.item) for c in over_time(report, baseline())] == [
+        ("", "fu.sum"),
+        ("LMS-T1", "sz.long_axis"),
+        ("LMS-T2", "sz.long_axis"),
+    ]
+    assert over_time(report, None) == ()
+
+
+def scanned(hounsfield: float, date: str, *, volts: int = 120) -> Report:
+    """Return a report with a mean attenuation on a series of known phase and tube voltage."""
+    answers = {"ct.hu@LMS-T1": hounsfield, "sz.long_axis@LMS-T1": 50}
+    scan = {"tech.phase@Series 1": "phase.portal", "tech.kvp@Series 1": volts}
+    made = stated({**answers, **scan}, template="response", provenance=Provenance.SEGMENTATION)
+    uid = next(s.tracking_uid for s in made.subjects if s.scope is Scope.SERIES)
+    evidence = replace(builders.instance(1, 1).reference, series_instance_uid=uid)
+    return dated(
+        replace(
+            made, answers=tuple(replace(a, evidence=(evidence,)) if a.item == "ct.hu" else a for a in made.answers)
+        ),
+        date,
+    )
+
+
+def test_attenuation_is_in_the_course_where_the_scans_can_be_compared():
+    def told(*before: Report) -> list[Decimal | None]:
+        points = [point(r, f"1.9.{n}", f"2025100{9 - n}") for n, r in enumerate(before)]
+        (course,) = over_time(scanned(80, "20260301"), chain(*points))
+        return [p.attenuation_hu for p in course.points]
+
+    assert told(scanned(40, "20251009")) == [40, 80]
+    # of another tube voltage: not beside this one
+    assert told(scanned(60, "20251009", volts=80), scanned(40, "20251008")) == [40, None, 80]
+    assert told(scanned(60, "20251009", volts=80)) == [None, None]

@@ -201,14 +201,24 @@ def baseline_attenuation(look: Look, subject: str) -> Decimal | None:
 def incomparable(look: Look, subject: str) -> str:
     """Return why the attenuation of a lesion cannot be compared with that at baseline, in words; empty where it can.
 
-    Phase and tube voltage have to be known and the same, and both numbers have to be means of the whole segmented lesion. Without a
-    baseline the newest time point that shows the lesion is looked at.
+    Without a baseline the newest time point that shows the lesion is looked at.
     """
     if not any(p.report is not None for p in points_of(look)):
         return "the earlier report is not known"
-    here, then = look.report.subject(subject), at_baseline(look, subject) or last_seen(look, subject)
-    if here is None or then is None:
+    then = at_baseline(look, subject) or last_seen(look, subject)
+    if look.report.subject(subject) is None or then is None:
         return "the lesion is not in the earlier report"
+    return incomparable_with(look, subject, then)
+
+
+def incomparable_with(look: Look, subject: str, then: Then) -> str:
+    """Return why the attenuation of a lesion cannot be compared with that at an earlier time point, in words; empty where it can.
+
+    Phase and tube voltage have to be known and the same, and both numbers have to be means of the whole segmented lesion.
+    """
+    here = look.report.subject(subject)
+    if here is None:
+        return "the lesion is not in this report"
     now, before = _scan(look.report, here, sure=True), _scan(then.report, then.subject, sure=True)
     if now[0] is None or before[0] is None:
         return "the enhancement phase is not known for both"

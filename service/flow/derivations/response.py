@@ -62,7 +62,7 @@ def measured_targets(look: Look) -> Targets | None:
     used: list[Pair] = []
     too_small = 0
     for key in in_role(look, "fu.target"):
-        axis = _axis(look, key)
+        axis = axis_of(look, key)
         measured = look.number(axis, key)
         size = _size(look, key)
         if size is None:
@@ -78,13 +78,14 @@ def _size(look: Look, key: str) -> Decimal | None:
 
     A size that was measured counts, however small it is; without one, what is called too small to measure counts 5 mm (RECIST 1.1, 4.3.1).
     """
-    measured = look.number(_axis(look, key), key)
+    measured = look.number(axis_of(look, key), key)
     if measured is None and "v.yes" in look.keys(_TOO_SMALL, key):
         return recist.TOO_SMALL_MM
     return measured
 
 
-def _axis(look: Look, key: str) -> str:
+def axis_of(look: Look, key: str) -> str:
+    """Return the item of a lesion's length by RECIST: the long axis, of a node the short one."""
     return "sz.short_axis" if _is_node(look, key) else "sz.long_axis"
 
 
@@ -103,7 +104,7 @@ def chosen_targets(look: Look) -> tuple[Target, ...]:
 
 def baseline_targets(look: Look) -> tuple[Target, ...]:
     """Return the targets whose size at baseline is known, with that size."""
-    sizes = ((k, baseline_size(look, _axis(look, k), k)) for k in in_role(look, "fu.target"))
+    sizes = ((k, baseline_size(look, axis_of(look, k), k)) for k in in_role(look, "fu.target"))
     return tuple(_target(look, k, size) for k, size in sizes if size is not None)
 
 
@@ -137,7 +138,7 @@ def nadir_sum(asked: Asked) -> Derived | None:
         if not point.reported:
             left_out += 1
             continue
-        found = _sum_at(asked, point)
+        found = sum_at(asked, point)
         if found is None:
             return None
         if found < least:
@@ -146,7 +147,7 @@ def nadir_sum(asked: Asked) -> Derived | None:
     return numeric(asked, least, f"smallest sum so far: {when}{note}", asked.used("fu.sum_baseline"))
 
 
-def _sum_at(look: Look, point: PriorReport) -> Decimal | None:
+def sum_at(look: Look, point: PriorReport) -> Decimal | None:
     """Return the sum of the targets at an earlier time point: as reported, else of their confirmed sizes."""
     stated = [
         v.number
@@ -161,7 +162,7 @@ def _sum_at(look: Look, point: PriorReport) -> Decimal | None:
     total = Decimal(0)
     for key in keys:
         then = seen_at(look, key, point)
-        size = _size_then(then, _axis(look, key)) if then is not None else None
+        size = _size_then(then, axis_of(look, key)) if then is not None else None
         if size is None:
             return None
         total += size
@@ -192,11 +193,9 @@ def target_sum(asked: Asked) -> Derived | None:
 def pct_baseline(asked: Asked) -> Derived | None:
     """Give the change of the sum from baseline in %."""
     now, then = asked.number("fu.sum"), asked.number("fu.sum_baseline")
-    if now is None or not then:
+    if now is None or then is None or (change := Change(before=then, now=now).percent) is None:
         return None
-    return numeric(
-        asked, (now - then) / then * 100, "sum against baseline sum", asked.used("fu.sum", "fu.sum_baseline")
-    )
+    return numeric(asked, change, "sum against baseline sum", asked.used("fu.sum", "fu.sum_baseline"))
 
 
 def nadir(look: Look) -> Decimal | None:
@@ -211,9 +210,9 @@ _NADIR_ITEMS = ("fu.sum", "fu.sum_nadir", "fu.sum_baseline")
 def pct_nadir(asked: Asked) -> Derived | None:
     """Give the change of the sum from its nadir in %."""
     now, least = asked.number("fu.sum"), nadir(asked)
-    if now is None or not least:
+    if now is None or least is None or (change := Change(before=least, now=now).percent) is None:
         return None
-    return numeric(asked, (now - least) / least * 100, "sum against nadir sum", asked.used(*_NADIR_ITEMS))
+    return numeric(asked, change, "sum against nadir sum", asked.used(*_NADIR_ITEMS))
 
 
 def abs_nadir(asked: Asked) -> Derived | None:

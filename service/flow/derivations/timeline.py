@@ -7,6 +7,7 @@ matches nothing.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -45,7 +46,7 @@ def points_of(look: Look) -> tuple[PriorReport, ...]:
 
 def last_seen(look: Look, subject: str) -> Then | None:
     """Return a lesion at the newest earlier time point that shows it."""
-    return next(iter(seen(look, subject)), None)
+    return next(_seen(look, subject), None)
 
 
 def seen_at(look: Look, subject: str, point: PriorReport) -> Then | None:
@@ -55,11 +56,14 @@ def seen_at(look: Look, subject: str, point: PriorReport) -> Then | None:
 
 def seen(look: Look, subject: str) -> tuple[Then, ...]:
     """Return a lesion at every earlier time point that shows it, the newest first."""
+    return tuple(_seen(look, subject))
+
+
+def _seen(look: Look, subject: str) -> Iterator[Then]:
     here = look.report.subject(subject)
     if here is None or not here.tracking_uid:
-        return ()
+        return
     ids = {here.tracking_uid, *_confirmed_uids(look.report, subject)}
-    found = []
     for point in points_of(look):
         if point.report is None:
             continue
@@ -67,8 +71,7 @@ def seen(look: Look, subject: str) -> tuple[Then, ...]:
         if same is not None:
             # a name that it was given there leads further back
             ids |= _confirmed_uids(point.report, same.key)
-            found.append(Then(point=point, report=point.report, subject=same))
-    return tuple(found)
+            yield Then(point=point, report=point.report, subject=same)
 
 
 def _confirmed_uids(report: Report, subject: str) -> set[str]:
@@ -98,16 +101,19 @@ def since_baseline(look: Look) -> tuple[PriorReport, ...]:
 def days_since(look: Look, point: PriorReport) -> Decimal | None:
     """Return the days from a time point to this examination; None where that is not known, or below 1.
 
-    Of the examination that is compared with, the report says it.
+    Of the examination that is compared with, the report says it; where it has no answer to that, the dates do.
     """
-    if look.prior is not None and point.study_instance_uid == look.prior.study_instance_uid:
+    compared = look.prior is not None and point.study_instance_uid == look.prior.study_instance_uid
+    if compared and look.report.answers_of("fu.interval"):
         days = look.number("fu.interval")
     else:
-        here = next(
-            (v.value for a in look.report.answers_of("tid.study_date") for v in a.values if isinstance(v, Date)), ""
-        )
-        days = _days(point.study_date, here)
+        days = _days(point.study_date, study_date(look.report))
     return days if days is not None and days >= 1 else None
+
+
+def study_date(report: Report) -> str:
+    """Return the Study Date (DA) that a report states; empty where it states none."""
+    return next((v.value for a in report.answers_of("tid.study_date") for v in a.values if isinstance(v, Date)), "")
 
 
 def _days(then: str, now: str) -> Decimal | None:
