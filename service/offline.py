@@ -164,12 +164,12 @@ def _without_ours(study: Study, found: Folder) -> tuple[Study, Documents, tuple[
     """
     documents = timepoint.documents(study, lambda instance: document_bytes(found.open_file(instance)))
     own = documents.own.instance if documents.own is not None and documents.own.counts else None
-    ours = [i for i in study.instances if timepoint.made_here(i) and i != own]
-    kinds = Counter(s.modality for s in study.series for i in s.instances if i in ours)
-    counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    ours = {
+        i.sop_instance_uid: s.modality for s in study.series for i in s.instances if timepoint.made_here(i) and i != own
+    }
+    counted = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(ours.values()).items()))
     told = (f"study {study.study_instance_uid}: what LMS-SR wrote itself is measured no second time: {counted}",)
-    kept = without(study, frozenset(i.sop_instance_uid for i in ours))
-    return kept, documents, told if ours else ()
+    return without(study, frozenset(ours)), documents, told if ours else ()
 
 
 def _named(made: tuple[Rendition, ...]) -> dict[str, bytes]:

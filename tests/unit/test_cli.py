@@ -134,7 +134,7 @@ def test_a_fault_of_the_program_shows_its_place_and_no_text(monkeypatch: pytest.
     done = lms_sr("measure", tmp_path)
     assert done.code == NO
     assert "Sommer" not in done.err
-    assert re.search(r"RuntimeError at files\.py:\d+", done.err)
+    assert re.search(r"RuntimeError at measuring\.py:\d+", done.err)
 
 
 # --- settings ------------------------------------------------------------------------------------------------------------
