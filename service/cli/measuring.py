@@ -237,8 +237,8 @@ def _say_lesion(lesion: LesionOverTime) -> None:
             )
         else:
             say(f"    is {match.label} of {_day(match.study_date)}: {match.reason}")
-    if lesion.course:
-        say(f"    course: {lesion.course}")
+    for row in lesion.course:
+        say(f"    course: {row}")
     if lesion.change is not None:
         for line in _changes(lesion.change):
             say(f"    {line}")
@@ -286,8 +286,8 @@ def _say_response(response: ResponseOverTime) -> None:
     ):
         if value is not None:
             say(f"    {label}: {_number(label, value)} {unit}{_nadir(label, response)}")
-    if response.course:
-        say(f"    course of the sum: {response.course}")
+    for row in response.course:
+        say(f"    course: {row}")
     for label, word in (
         ("target response", response.target_response),
         ("overall response", response.overall_response),

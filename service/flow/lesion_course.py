@@ -50,7 +50,7 @@ def lesion_over_time(
         sizes=tuple(_sizes(look)),
         match=_known(lesion, then) if then is not None else _suggested(look, prior),
         change=_change(look, then) if then is not None else None,
-        course=next((str(v) for a in report.answers_of("fu.course", key) for v in a.values), ""),
+        course=tuple(str(v) for a in report.answers_of("fu.course", key) for v in a.values),
         remarks=lesion.remarks,
     )
 

@@ -18,6 +18,7 @@ from service.flow.derivations.response import (
     in_role,
     measured_targets,
     nadir,
+    size_of,
 )
 from service.flow.derivations.timeline import baseline_point, day, is_baseline
 from service.flow.derive import derive
@@ -163,7 +164,7 @@ def _response(look: Look, missing: tuple[str, ...], said: Said, *, newest: bool)
         target_response=next((str(r) for r, k in TARGET_KEYS.items() if k in current), None),
         overall_response=next((str(r) for r, k in RESPONSE_KEYS.items() if k == overall), None),
         choi_response=next((str(r) for r, k in RESPONSE_KEYS.items() if k == by_choi), None),
-        course=next((str(v) for a in report.answers_of("fu.sum_course") for v in a.values), ""),
+        course=tuple(str(v) for a in report.answers_of("fu.sum_course") for v in a.values),
         remarks=tuple(_remarks(look, said)),
     )
     return replace(known, not_given=tuple(_not_given(look, known, missing, method=method, newest=newest)))
@@ -204,7 +205,7 @@ def _not_given(
 
 def _no_sums(look: Look, known: ResponseOverTime) -> Iterator[str]:
     if measured_targets(look) is None:
-        unmeasured = [k for k in known.targets if look.number("sz.long_axis", k) is None]
+        unmeasured = [k for k in known.targets if size_of(look, k) is None]
         yield f"no sum: {', '.join(unmeasured) or 'a target'} has no diameter in this examination"
     if known.baseline_sum_mm is None:
         base = baseline_point(look)

@@ -94,7 +94,7 @@ class LesionOverTime:
     #: None: nothing earlier is known to be this lesion
     change: Change | None = None
     #: the sizes at every study that shows it, the oldest first; empty: there is no earlier one
-    course: str = ""
+    course: tuple[str, ...] = ()
     #: what a reader must know beside the numbers
     remarks: tuple[str, ...] = ()
 
@@ -122,7 +122,7 @@ class ResponseOverTime:
     overall_response: str | None = None
     #: Choi or modified Choi, as ``method`` says
     choi_response: str | None = None
-    course: str = ""
+    course: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     not_given: tuple[str, ...] = ()
 

@@ -64,7 +64,7 @@ def measured_targets(look: Look) -> Targets | None:
     for key in in_role(look, "fu.target"):
         axis = axis_of(look, key)
         measured = look.number(axis, key)
-        size = _size(look, key)
+        size = size_of(look, key)
         if size is None:
             return None
         lesions.append(_target(look, key, size))
@@ -73,7 +73,7 @@ def measured_targets(look: Look) -> Targets | None:
     return Targets(lesions=tuple(lesions), used=tuple(used), too_small=too_small) if lesions else None
 
 
-def _size(look: Look, key: str) -> Decimal | None:
+def size_of(look: Look, key: str) -> Decimal | None:
     """Return the size of a target now, in mm; None where it has none.
 
     A size that was measured counts, however small it is; without one, what is called too small to measure counts 5 mm (RECIST 1.1, 4.3.1).
@@ -99,7 +99,7 @@ def _target(look: Look, key: str, size: Decimal) -> Target:
 
 def chosen_targets(look: Look) -> tuple[Target, ...]:
     """Return the lesions that were chosen as targets, with their size now; 0 where they have none."""
-    return tuple(_target(look, k, _size(look, k) or Decimal(0)) for k in in_role(look, "fu.target"))
+    return tuple(_target(look, k, size_of(look, k) or Decimal(0)) for k in in_role(look, "fu.target"))
 
 
 def baseline_targets(look: Look) -> tuple[Target, ...]:
@@ -170,7 +170,7 @@ def sum_at(look: Look, point: PriorReport) -> Decimal | None:
 
 
 def _size_then(then: Then, axis: str) -> Decimal | None:
-    """Return the size of a target at an earlier time point, as `_size` does."""
+    """Return the size of a target at an earlier time point, as `size_of` does."""
     sizes = [v.number for a in then.answers(axis) for v in a.values if isinstance(v, Quantity)]
     if sizes and sizes[0] is not None:
         return sizes[0]
