@@ -48,7 +48,8 @@ def test_a_report_reads_back_as_itself_in_every_language(code, made, remarks, li
     subjects = tuple(replace(s, tracking_id=line) if s.scope is Scope.SERIES else s for s in report.subjects)
     report = replace(report, subjects=subjects, remarks=tuple(remarks))
     root = encode(report, template, Presentation(language=wording(code).language))
-    ds = pydicom.dcmread(io.BytesIO(to_bytes(document(root, b.study(), ENVELOPE), b.study(), ENVELOPE)))
+    study = b.study(b.ct_series(), b.segmentation_series(), b.structure_set_series())
+    ds = pydicom.dcmread(io.BytesIO(to_bytes(document(root, study, ENVELOPE), study, ENVELOPE)))
     assert parse(ds, template) == report
     assert [p for p in gate.document_problems(ds) if "evidence" not in p] == []
     assert "de-DE" in {
