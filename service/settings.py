@@ -97,7 +97,8 @@ class Local(Section):
         default=0,
         ge=0,
         le=32,
-        description="processes that receive, behind one front door; 0: half as many as processor cores, 2 to 4, or 1 on a single core. 1: door and all in one",
+        description="processes that receive, behind one front door; 0: half as many as processor cores, 2 to 4 (1 on a single core). "
+        "1: door and all in one",
     )
     fast_path: bool = Field(
         default=True,

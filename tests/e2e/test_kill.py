@@ -35,8 +35,8 @@ from tests.helpers import free_port
 
 REPORT, COMPANION = "126001", "126000"
 SUCCESS = 0
-#: who may be killed; the supervisor takes its children along
-VICTIMS = ("serve", "receive", "work")
+#: who may be killed: the supervisor, which takes its children along, the door, a process that receives behind it, and the work
+VICTIMS = ("serve", "receive", "associate", "work")
 #: a small patient with a SEG, so that a companion is on its way too
 SEGMENTED = Phantom(seed="killed", slices=16, slice_spacing=12.0, matrix=48, pixel=7.0, phases=("portal venous",))
 

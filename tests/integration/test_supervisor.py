@@ -29,7 +29,8 @@ def make_settings(folder: Path, **changes) -> Settings:
     given = {
         "storage": Storage(spool=folder / "spool", reserve_mb=0),
         "database": Database(url=SecretStr(f"sqlite:///{folder / 'lms-sr.db'}")),
-        "local": Local(port=free_port()),
+        # one: what is asked here does not depend on the cores of the machine
+        "local": Local(port=free_port(), receive_processes=1),
         "completion": Completion(quiet_seconds=1),
         "nodes": (Node(name="PACS", ae_title="PACS", **{"from": ("127.0.0.1",)}),),
     }
