@@ -18,7 +18,7 @@ from service.sr.parse import parse
 from service.sr.phrases import ENGLISH, Phrase, wording
 from sr_templates.language.labels import language_names
 from tests import builders as b
-from tests.property.test_round_trip import reports, texts
+from tests.property.test_round_trip import STUDY, reports, texts
 
 GERMAN = wording("de")
 ENVELOPE = Envelope(
@@ -48,8 +48,7 @@ def test_a_report_reads_back_as_itself_in_every_language(code, made, remarks, li
     subjects = tuple(replace(s, tracking_id=line) if s.scope is Scope.SERIES else s for s in report.subjects)
     report = replace(report, subjects=subjects, remarks=tuple(remarks))
     root = encode(report, template, Presentation(language=wording(code).language))
-    study = b.study(b.ct_series(), b.segmentation_series(), b.structure_set_series())
-    ds = pydicom.dcmread(io.BytesIO(to_bytes(document(root, study, ENVELOPE), study, ENVELOPE)))
+    ds = pydicom.dcmread(io.BytesIO(to_bytes(document(root, STUDY, ENVELOPE), STUDY, ENVELOPE)))
     assert parse(ds, template) == report
     assert [p for p in gate.document_problems(ds) if "evidence" not in p] == []
     assert "de-DE" in {

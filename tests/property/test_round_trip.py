@@ -37,6 +37,8 @@ from tests import builders as b
 
 TEMPLATES = [load_template(name) for name in template_names()]
 CODES = load_codes()
+#: has everything that `reports` refer to
+STUDY = b.study(b.ct_series(), b.segmentation_series(), b.structure_set_series())
 #: rows whose origin goes without saying, so that it is not written
 IDENTITY = {"tid.tracking_id", "tid.tracking_uid", "tid.device_name", "tid.device_uid", "tid.procedure_reported"}
 #: text as headers and people write it: no control characters, nothing that a text value would lose at its ends
@@ -240,8 +242,7 @@ def written(report: Report, template: Template) -> pydicom.Dataset:
         created_at=b.CREATED_AT,
     )
     root = encode(report, template, Presentation())
-    study = b.study(b.ct_series(), b.segmentation_series(), b.structure_set_series())
-    return pydicom.dcmread(io.BytesIO(to_bytes(document(root, study, envelope), study, envelope)))
+    return pydicom.dcmread(io.BytesIO(to_bytes(document(root, STUDY, envelope), STUDY, envelope)))
 
 
 @settings(max_examples=60)
