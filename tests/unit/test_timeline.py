@@ -155,6 +155,7 @@ def responded(date: str, overall: str, *, confirmed: bool = True) -> PriorReport
         (("fu.ne",), "fu.ne", None),
         (("fu.noncr_nonpd",), "fu.pd", None),  # no value of the item says so
         (("",), "fu.pr", None),  # a report without a response
+        (("v.not_evaluated",), "fu.pr", None),  # nobody knows whether it was a better one
     ],
 )
 def test_the_best_response_is_that_of_all_time_points_up_to_progression(before, now, best):

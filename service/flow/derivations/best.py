@@ -9,6 +9,7 @@ from service.flow.recist import Response
 from service.model.code import Code
 from service.model.prior import PriorReport
 from service.model.report import Status
+from sr_templates.evaluate import evaluated
 
 _OVERALL = "fu.overall"
 #: the better one first; what is not evaluable is no response
@@ -58,5 +59,6 @@ def _stated(asked: Asked, point: PriorReport) -> str:
     """Return the overall response that a person stated or confirmed at an earlier time point, as the template calls it."""
     item = asked.template.item(_OVERALL)
     answers = point.report.answers_of(_OVERALL) if point.report is not None else ()
-    found = [v for a in answers if a.status is Status.CONFIRMED for v in a.values if isinstance(v, Code)]
+    stated = (a for a in answers if a.status is Status.CONFIRMED and evaluated(a))
+    found = [v for a in stated for v in a.values if isinstance(v, Code)]
     return key_in(item, found[0]) if len(found) == 1 else ""
