@@ -91,8 +91,8 @@ def process_count(settings: Settings) -> int:
     """Return how many processes receive: ``[local] receive_processes``, or half as many as there are processor cores, 2 to 4.
 
     One process keeps up with several senders, since waiting for network and disk takes no turn of the interpreter; the other half of
-    the cores is for what follows. Two on two cores all the same: eight associations with objects of 512 KB came 1.2 times as fast as in
-    one. A machine with one core gains nothing from a second.
+    the cores is for what follows. Two on two cores all the same: eight associations with objects of 12 KB came 1.2 times as fast as in
+    one (docs/performance.md). A machine with one core gains nothing from a second.
     """
     cores = os.cpu_count() or 1
     return settings.local.receive_processes or (1 if cores == 1 else max(2, min(4, cores // 2)))
